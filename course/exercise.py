@@ -1,0 +1,152 @@
+"""The exercise protocol: run the check, show the verdict, choose which code goes on.
+
+    from course.exercise import begin, exercise
+
+    begin("tokens")          # the first cell of a chapter
+
+    @exercise
+    def merge(ids, pair, new_id):
+        ...                  # your turn
+
+Running the cell is the check. The name is then bound to the reader's code if it passed,
+and otherwise to the validated solution, so that the notebook always goes on.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import mine
+from course import answers
+from course.checks import find, of_chapter
+from course.judge import Finding, judge
+from course.source import CannotStandAlone, is_empty, left_open, source_of, standalone
+from course.verdict import Verdict
+
+Answer = TypeVar("Answer", bound=Callable)
+
+verdicts: dict[str, Verdict] = {}
+"""The latest verdict on each exercise of this session."""
+
+_hints_given: dict[str, int] = {}
+
+
+def exercise(answer: Answer) -> Answer:
+    """Check an answer, show the verdict, and return the code that goes on.
+
+    Raises:
+        UnknownExercise: if no exercise has the name of the answer.
+    """
+    chapter, spec = find(answer.__name__)
+    try:
+        source = source_of(answer)
+    except OSError:
+        source = None
+    if source is not None and is_empty(source):
+        verdict = Verdict(spec, "not started", note=_stand_in(spec.name))
+    else:
+        finding = judge(spec, answer)
+        if finding is None:
+            verdict = Verdict(spec, "passed", note=_keep(chapter, answer, source))
+        else:
+            finding = _with_open_line(finding, source)
+            verdict = Verdict(spec, "not yet", finding, _stand_in(spec.name))
+    verdicts[spec.name] = verdict
+    _show(verdict)
+    return answer if verdict.status == "passed" else solution(chapter, spec.name)
+
+
+def begin(chapter: str) -> None:
+    """Open a chapter: say how far the reader is, and give every exercise a fallback.
+
+    A cell with a syntax error never reaches `@exercise`; because its name is bound here
+    already, the cells after it still run.
+
+    Raises:
+        UnknownExercise: if there is no such chapter.
+    """
+    exercises = of_chapter(chapter)
+    namespace = sys._getframe(1).f_globals
+    for spec in exercises:
+        namespace.setdefault(spec.name, solution(chapter, spec.name))
+    done = answers.passed(chapter)
+    todo = [spec for spec in exercises if spec.name not in done]
+    line = f"{len(done)} of {len(exercises)} exercises passed."
+    if todo:
+        minutes = sum(spec.minutes for spec in todo)
+        line += f"\nNext: {todo[0].name}. About {minutes} minutes of exercises to go."
+    print(line)
+
+
+def hint(name: str) -> None:
+    """Print the next hint to an exercise; after the third it begins again.
+
+    Raises:
+        UnknownExercise: if there is no such exercise.
+    """
+    _, spec = find(name)
+    number = _hints_given.get(name, 0) % 3
+    _hints_given[name] = number + 1
+    print(f"Hint {number + 1} of 3: {spec.hints[number]}")
+
+
+def solution(chapter: str, name: str) -> Any:
+    """The validated solution to an exercise."""
+    return getattr(importlib.import_module(f"solutions.{chapter}"), name)
+
+
+def _stand_in(name: str) -> str:
+    return f"Until yours passes, the course's own `{name}` stands in: read on."
+
+
+def _with_open_line(finding: Finding, source: str | None) -> Finding:
+    """If a `...` is left, that is more likely the cause than any other mistake."""
+    line = left_open(source) if source is not None else None
+    if line is None:
+        return finding
+    hint = f"There is still a `...` to fill in, in line {line} of your answer."
+    return Finding(**{**finding.__dict__, "hint": hint})
+
+
+def _keep(chapter: str, answer: Callable, source: str | None) -> str:
+    """Keep a passing answer, and say so; or say why it could not be kept."""
+    name = answer.__name__
+    if source is None:
+        return "It cannot be kept: its text was not found."
+    others = [spec.name for spec in of_chapter(chapter) if spec.name != name]
+    try:
+        text = standalone(answer, source, others)
+        given = {other: solution(chapter, other) for other in others}
+        mine.load(chapter, name, text, given)
+        path = answers.keep(chapter, name, text)
+    except CannotStandAlone as reason:
+        return f"It cannot be kept for later chapters: {reason}."
+    except OSError as error:
+        return f"It could not be kept in {answers.home()}: {error.strerror}."
+    except Exception as error:
+        return (
+            f"It cannot be kept: on its own it ends in {type(error).__name__}: {error}"
+        )
+    return f"Kept for the later chapters and your own GPT as `{_short(path)}`."
+
+
+def _short(path: Any) -> str:
+    try:
+        return str(path.relative_to(answers.home().parent))
+    except ValueError:
+        return str(path)
+
+
+def _show(verdict: Verdict) -> None:
+    try:
+        from IPython import get_ipython
+        from IPython.display import display
+    except ImportError:
+        get_ipython = None
+    if get_ipython is not None and get_ipython() is not None:
+        display(verdict)
+    else:
+        print(verdict)
