@@ -1,1 +1,1 @@
-"""The course's own machinery: exercises, checks, the corpus, the book, the command line."""
+"""The course's own machinery: exercises, checks, corpus, book, command line."""

@@ -114,7 +114,7 @@ def build(
     """An instance of the reader's module, holding the weights in `state`.
 
     Raises:
-        Complaint: if it is no `nn.Module`, or its parameters have other names or shapes.
+        Complaint: if it is no `nn.Module`, or a parameter has another name or shape.
     """
     built = module(*args, **kwargs)
     if not isinstance(built, nn.Module):

@@ -1,4 +1,4 @@
-"""Writes a reader's file so that a crash at any moment leaves the old or the new one."""
+"""Writes a file so that a crash at any moment leaves the old one or the new one."""
 
 from __future__ import annotations
 

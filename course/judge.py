@@ -191,7 +191,7 @@ def _of_gradients(
         if complaint:
             return _finding(
                 case,
-                f"The values are right, but the gradient of `{name}` is not. {complaint}",
+                f"The values are right, the gradient of `{name}` is not. {complaint}",
                 expected=theirs.grad,
                 got=mine.grad,
             )

@@ -1,9 +1,9 @@
 """Executes the chapters' notebooks, and fills their exercises for a test run.
 
-    python -m course.notebooks execute                 run all, keep the outputs
-    python -m course.notebooks solve  .build/solved    copies with the solutions filled in
-    python -m course.notebooks spoil  .build/spoiled   copies with wrong answers filled in
-    python -m course.notebooks gpu    .build/gpu       solved copies that must use CUDA
+    python -m course.notebooks execute               run all, keep the outputs
+    python -m course.notebooks solve .build/solved   copies with the solutions in place
+    python -m course.notebooks spoil .build/spoiled  copies with wrong answers in place
+    python -m course.notebooks gpu .build/gpu        solved copies that must use CUDA
 
 The copies keep the committed outputs, so that nbval compares every cell: a reader who
 solved everything, or nothing, sees the same results. Only the verdicts differ; a last
@@ -38,8 +38,8 @@ os.environ["FIVE_SUNDAYS_HOME"] = tempfile.mkdtemp(prefix="five-sundays-")"""
 
 ALL_PASSED = """\
 from course.exercise import verdicts
-wrong = {{name: verdicts[name] for name in {names} if verdicts[name].status != "passed"}}
-assert not wrong, wrong
+failed = [v for v in map(verdicts.get, {names}) if v.status != "passed"]
+assert not failed, failed
 unkept = [v.note for v in verdicts.values() if not v.note.startswith("Kept")]
 assert not unkept, unkept"""
 

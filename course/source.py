@@ -99,7 +99,7 @@ def _gather(
             continue  # a builtin, or a branch that never ran
         known.add(name)
         value = namespace[name]
-        line = _import_line(name, value)
+        line = _import_line(name, value, namespace.get("__name__"))
         if line is not None:
             lines.append(line)
         elif callable(value) and hasattr(value, "__name__"):
@@ -121,8 +121,11 @@ def _alone(name: str) -> CannotStandAlone:
     )
 
 
-def _import_line(name: str, value: Any) -> str | None:
-    """The import that gives `value` the name `name`, or None if there is none."""
+def _import_line(name: str, value: Any, here: str | None) -> str | None:
+    """The import that gives `value` the name `name`, or None if there is none.
+
+    `here` is the module of the answer: what it defines itself is not imported.
+    """
     if isinstance(value, ModuleType):
         module = value.__name__
         return f"import {module}" if module == name else f"import {module} as {name}"
@@ -130,7 +133,7 @@ def _import_line(name: str, value: Any) -> str | None:
         getattr(value, "__module__", None),
         getattr(value, "__name__", None),
     )
-    if not module or not qualname or module == "__main__":
+    if not module or not qualname or module == here:
         return None
     try:
         if getattr(importlib.import_module(module), qualname, None) is not value:
@@ -197,9 +200,8 @@ def _stub(node: ast.stmt) -> bool:
     if not isinstance(node, ast.FunctionDef):
         return False
     body = node.body
-    if isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-        if isinstance(body[0].value.value, str):
-            body = body[1:]
+    if ast.get_docstring(node) is not None:
+        body = body[1:]
     return all(map(_does_nothing, body))
 
 

@@ -50,8 +50,8 @@ class Verdict:
             f'<div class="fs-verdict fs-{self.status.replace(" ", "-")}">{STYLE}',
             f'<p class="fs-head"><strong>{MARKS[self.status]} '
             f"<code>{exercise.name}</code> {self.status}</strong>"
-            f'<span><span role="img" aria-label="difficulty {exercise.difficulty} of 3">'
-            f"{dots}</span> {exercise.minutes} min</span></p>",
+            f'<span><span role="img" aria-label="difficulty {exercise.difficulty} '
+            f'of 3">{dots}</span> {exercise.minutes} min</span></p>',
         ]
         if finding is not None:
             parts.append(f"<p>In the case “{escape(finding.case)}”:</p>")
@@ -108,8 +108,8 @@ def _prose(text: str) -> str:
     return "".join(pieces).replace("\n", "<br>")
 
 
-# Colours come from the page around the card (the book, JupyterLab, VS Code); the mark at
-# its side is a middle tone that can be told from a light and from a dark ground.
+# Colours come from the page around the card (the book, JupyterLab, VS Code); the mark
+# at its side is a middle tone that can be told from a light and from a dark ground.
 STYLE = """<style>
 .fs-verdict{--fs-tone:#8a8f98;border:1px solid color-mix(in srgb,var(--fs-tone) 45%,
 transparent);border-left:4px solid var(--fs-tone);border-radius:6px;padding:.6em .9em;

@@ -72,7 +72,7 @@ def load(chapter: str, name: str, source: str, given: dict[str, Any]) -> Any:
     # Without this, a traceback could not show the lines, nor a check find the text.
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)
     exec(compile(source, file, "exec"), namespace)
-    if name not in source or name not in namespace:
+    if name not in namespace:
         raise NameError(f"the kept answer does not define `{name}`")
     return namespace[name]
 
@@ -91,7 +91,7 @@ def _put_in(chapter: str, module: ModuleType) -> tuple[str, ...]:
         except Exception as error:
             warnings.warn(
                 f"Your answer to `{name}` could not be used ({type(error).__name__}: "
-                f"{error}); the course's own stands in. Run `sundays check` to see more.",
+                f"{error}); the course's own stands in. `sundays check` says more.",
                 stacklevel=2,
             )
     vars(module).update(own)

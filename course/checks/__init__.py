@@ -16,7 +16,7 @@ CHAPTERS = ("language_models", "tokens")
 """Chapters in the order of the course, by the name of their module."""
 
 
-class UnknownExercise(LookupError):
+class UnknownExercise(LookupError):  # noqa: N818  (reads better in a traceback)
     """There is no exercise or chapter of this name."""
 
 

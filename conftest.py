@@ -1,0 +1,18 @@
+"""What every test run shares: an import path, and no reader's folder."""
+
+import os
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent
+
+# nbval starts a kernel in each notebook's own folder: it finds the packages of the
+# course even in a clone that was never installed.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
+)
+# Nothing here reads or writes what a reader has done.
+os.environ["FIVE_SUNDAYS_HOME"] = tempfile.mkdtemp(prefix="five-sundays-test-")
+os.environ.pop("FIVE_SUNDAYS_RECORD", None)
+# A number that a thread count changes in its last digit would not compare equal.
+os.environ.setdefault("OMP_NUM_THREADS", "2")

@@ -1,0 +1,35 @@
+"""Builds the book: `python -m course.build_book`. Warnings are errors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SECONDS = 300  # a build takes half a minute; one that takes this long hangs
+
+
+def main() -> int:
+    command = [sys.executable, "-m", "jupyter_book.cli.main", "build", str(ROOT)]
+    command += ["-W", "-n", "--keep-going", "--path-output", str(ROOT / ".build/book")]
+    start = time.monotonic()
+    try:
+        run = subprocess.run(
+            command, cwd=ROOT, timeout=SECONDS, text=True, capture_output=True
+        )
+    except subprocess.TimeoutExpired:
+        print(
+            f"the build of the book did not end in {SECONDS} seconds", file=sys.stderr
+        )
+        return 1
+    if run.returncode != 0:
+        print(run.stdout, run.stderr, sep="\n", file=sys.stderr)
+        return run.returncode
+    print(f"The book is built ({time.monotonic() - start:.0f} s).")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""`sundays`: the course from the command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from course import answers, workbook
+from course.checks import chapters
+from course.recheck import Outcome, recheck
+
+app = typer.Typer(
+    help="Five Sundays: build a GPT from an empty file.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def _commands() -> None:
+    """Keeps `sundays check` a subcommand even while there are few commands."""
+
+
+@app.command()
+def check() -> None:
+    """Check all your kept answers again; show what is passed and what comes next."""
+    console = Console()
+    outcomes = []
+    with console.status("checking") as status:
+        for chapter, exercises in chapters().items():
+            for exercise in exercises:
+                status.update(f"checking {exercise.name}")
+                outcomes.append(recheck(chapter, exercise))
+    console.print(_table(outcomes))
+    for outcome in outcomes:
+        if outcome.problem:
+            console.print(f"{outcome.exercise.name}: {outcome.problem}", markup=False)
+    todo = [outcome.exercise for outcome in outcomes if not outcome.passed]
+    done = len(outcomes) - len(todo)
+    line = f"{done} of {len(outcomes)} parts are yours."
+    if todo:
+        minutes = sum(exercise.minutes for exercise in todo)
+        line += f" Next: {todo[0].name}. About {minutes} minutes to go."
+    console.print(line, soft_wrap=True)
+    if any(outcome.problem for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+@app.command()
+def lab(
+    browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+) -> None:
+    """Open JupyterLab on your workbook; it is made if it is not there yet."""
+    folder = answers.home()
+    try:
+        new = workbook.create(folder)
+    except OSError as error:
+        sys.exit(f"The workbook {folder} cannot be written: {error.strerror}.")
+    for path in new:
+        print(f"new in your workbook: {path.relative_to(folder)}")
+    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}"]
+    raise typer.Exit(subprocess.call(command + ([] if browser else ["--no-browser"])))
+
+
+def _table(outcomes: list[Outcome]) -> Table:
+    table = Table("chapter", "exercise", "difficulty", "minutes", "state")
+    chapter = ""
+    for outcome in outcomes:
+        exercise = outcome.exercise
+        table.add_row(
+            outcome.chapter.replace("_", "-") if outcome.chapter != chapter else "",
+            exercise.name,
+            "●" * exercise.difficulty + "○" * (3 - exercise.difficulty),
+            str(exercise.minutes),
+            outcome.state,
+            end_section=False,
+        )
+        chapter = outcome.chapter
+    return table
+
+
+def main() -> None:
+    """The entry point of `sundays`."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
