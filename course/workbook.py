@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import nbformat
 
 from course import answers
+from course.files import write_atomically
 from course.notebooks import ROOT, chapters, read, write
 
 
@@ -27,12 +27,10 @@ def create(folder: Path | None = None) -> list[Path]:
         if not target.exists():
             write(for_the_reader(read(path)), target)
             new.append(target)
-    for name in ("README.md",):
-        if not (folder / name).exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(
-                Path(__file__).with_name("workbook-readme.md"), folder / name
-            )
+    readme = folder / "README.md"
+    if not readme.exists():
+        text = Path(__file__).with_name("workbook-readme.md").read_text("utf-8")
+        write_atomically(readme, text)
     return new
 
 
