@@ -169,7 +169,7 @@ def test_the_card_is_html_with_folded_hints_and_nothing_unescaped(notebook):
     assert html.count("<details>") == html.count("</details>") == 3
     assert html.count("<div") == html.count("</div>")
     assert "<script" not in html
-    notebook(RIGHT.replace("counts.double()", "counts['<b>']"))
+    notebook(RIGHT.replace("counts.double()", "int('<b>')"))
     assert "<b>" not in verdicts[NAME]._repr_html_()
 
 

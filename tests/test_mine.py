@@ -60,12 +60,26 @@ def test_a_kept_answer_takes_its_place(fresh):
 
 
 def test_the_rest_of_the_chapter_calls_the_readers_part(fresh):
-    answers.keep(CHAPTER, NAME, MARKED)
+    always_one = """\
+import torch
+
+def sample_next(logits, temperature=1.0, generator=None):
+    return torch.ones(len(logits), dtype=torch.long)
+"""
+    answers.keep(CHAPTER, "sample_next", always_one)
     module = fresh()
-    counts = torch.tensor([[1, 2], [3, 5]])
-    module.BigramModel(module.bigram_probabilities(counts))
-    assert module.bigram_probabilities.calls >= 1
-    assert module.__dict__[NAME] is module.bigram_probabilities
+    model = module.BigramModel(torch.full((3, 3), 1 / 3))
+    written = module.generate(model, torch.zeros(1, 1, dtype=torch.long), steps=4)
+    assert written.tolist() == [[0, 1, 1, 1, 1]]
+
+
+def test_an_answer_that_uses_another_uses_the_readers(fresh):
+    answers.keep(CHAPTER, NAME, MARKED)
+    calls_it = "def sample_next(counts):\n    return bigram_probabilities(counts)\n"
+    answers.keep(CHAPTER, "sample_next", calls_it)
+    module = fresh()
+    module.sample_next(torch.ones(2, 2))
+    assert module.bigram_probabilities.calls == 1
 
 
 def test_the_reference_itself_is_untouched(fresh):
