@@ -17,6 +17,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import mine
@@ -108,7 +109,7 @@ def _with_open_line(finding: Finding, source: str | None) -> Finding:
     if line is None:
         return finding
     hint = f"There is still a `...` to fill in, in line {line} of your answer."
-    return Finding(**{**finding.__dict__, "hint": hint})
+    return replace(finding, hint=hint)
 
 
 def _keep(chapter: str, answer: Callable, source: str | None) -> str:

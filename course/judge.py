@@ -9,13 +9,13 @@ import linecache
 import random
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from course.case import NOTHING, Case, Complaint, Exercise
+from course.case import NOTHING, Case, Complaint, Exercise, Mistake, call_it
 from course.compare import copied, difference, same, shown, unchanged
 from course.timelimit import TimeIsUp, time_limit
 
@@ -30,6 +30,7 @@ class Finding:
     case: str
     complaint: str
     hint: str | None = None
+    inputs: str | None = None
     expected: str | None = None
     got: str | None = None
     trace: str | None = None
@@ -68,10 +69,12 @@ def _judge_case(case: Case, answer: Callable) -> Finding | None:
             finding = _on_device(case, answer, "meta")
             if finding is None and torch.cuda.is_available():
                 finding = _on_device(case, answer, "cuda")
-    if finding is not None and printed.getvalue():
-        lines = printed.getvalue().splitlines()[-MOST_PRINTED:]
-        finding = Finding(**{**finding.__dict__, "printed": "\n".join(lines)})
-    return finding
+    if finding is None:
+        return None
+    lines = printed.getvalue().splitlines()[-MOST_PRINTED:]
+    return replace(
+        finding, inputs=_inputs(case, answer), printed="\n".join(lines) or None
+    )
 
 
 def _on_device(case: Case, answer: Callable, device: str | None) -> Finding | None:
@@ -120,8 +123,6 @@ def _of_result(
         expected = _expected(case, before, device)
         complaint = difference(expected, got, case.rtol, case.atol)
         if complaint:
-            # A shape that is right on the CPU and a value that is nowhere: only the
-            # device can be at fault on a device without values.
             return _finding(case, complaint, expected, got)
         if case.gradient and device is None:
             finding = _of_gradients(case, answer, got, args, before)
@@ -152,7 +153,7 @@ def _of_mutation(
 ) -> Finding | None:
     if device == "meta":
         return None
-    named = [*zip(_names(answer, len(args)), before[0], args, strict=True)]
+    named = [*zip(_names(case, answer, len(args)), before[0], args, strict=True)]
     named += [(name, value, kwargs[name]) for name, value in before[1].items()]
     for name, old, new in named:
         if not unchanged(old, new):
@@ -175,7 +176,7 @@ def _of_gradients(
     if outcome.requires_grad:
         outcome.backward()
     for name, mine, theirs in zip(
-        _names(answer, len(args)), args, before[0], strict=True
+        _names(case, answer, len(args)), args, before[0], strict=True
     ):
         if not isinstance(mine, Tensor) or not mine.requires_grad:
             continue
@@ -248,7 +249,7 @@ def _finding(
     )
 
 
-def _recognised(mistake: Any, got: Any) -> bool:
+def _recognised(mistake: Mistake, got: Any) -> bool:
     try:
         if mistake.when is not None:
             return bool(mistake.when(got))
@@ -280,18 +281,27 @@ def _filenames(answer: Callable) -> set[str]:
     return {code.co_filename for code in codes if code is not None}
 
 
-def _names(answer: Callable, count: int) -> list[str]:
-    """What the reader calls the arguments; for a module, those of its `forward`."""
-    function = (
-        getattr(answer, "forward", answer) if isinstance(answer, type) else answer
-    )
+def _names(case: Case, answer: Callable, count: int) -> list[str]:
+    """What the reader calls the arguments; else what the case's own call names them."""
+    plain = case.call is call_it
     try:
-        names = [
-            name for name in inspect.signature(function).parameters if name != "self"
-        ]
+        names = list(inspect.signature(answer if plain else case.call).parameters)
     except (TypeError, ValueError):
         names = []
+    names = names if plain else names[1:]  # the first one is the answer itself
     return [names[i] if i < len(names) else f"argument {i + 1}" for i in range(count)]
+
+
+def _inputs(case: Case, answer: Callable) -> str | None:
+    """The arguments of a case as the verdict shows them: one after another, named."""
+    named = [*zip(_names(case, answer, len(case.args)), case.args, strict=True)]
+    named += list((case.kwargs or {}).items())
+    lines = [
+        f"{name} = {shown(value)}"
+        for name, value in named
+        if not callable(value) and not isinstance(value, torch.Generator)
+    ]
+    return "\n".join(lines) or None
 
 
 def _each_floating(values: tuple, action: Callable[[Tensor], Any]) -> None:

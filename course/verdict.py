@@ -73,6 +73,7 @@ class Verdict:
     def _details(self) -> list[tuple[str, str]]:
         finding = self.finding
         pairs = [
+            ("given", finding.inputs),
             ("expected", finding.expected),
             ("got", finding.got),
             ("where", finding.trace),

@@ -161,6 +161,16 @@ def test_an_exception_is_shown_at_the_readers_line():
     assert trace.endswith("in breaks\n    return y @ y")
 
 
+def test_the_inputs_are_shown_under_the_readers_names():
+    def answer(rows, factor):
+        return rows
+
+    case = Case("scaled", args=(X, 3), expected=lambda x, f: x * f)
+    given = check(answer, case).inputs
+    assert given.startswith("rows = tensor of shape (2, 3), float32\n[[0.5, -1, 2],")
+    assert given.endswith("factor = 3")
+
+
 def test_a_complaint_gives_its_words():
     def call(answer, x):
         raise Complaint("say it like this")
