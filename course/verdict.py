@@ -57,7 +57,8 @@ class Verdict:
             parts.append(f"<p>In the case “{escape(finding.case)}”:</p>")
             parts.append(f"<p><strong>{_prose(finding.complaint)}</strong></p>")
             rows = "".join(
-                f"<div><dt>{label}</dt><dd><pre>{escape(value)}</pre></dd></div>"
+                f'<div class="fs-{label.replace(" ", "-")}"><dt>{label}</dt>'
+                f"<dd><pre>{escape(value)}</pre></dd></div>"
                 for label, value in self._details()
             )
             parts.append(f"<dl>{rows}</dl>" if rows else "")
@@ -118,11 +119,11 @@ margin:.3em 0;line-height:1.5;max-width:48em;font-family:var(--pst-font-family-b
 var(--jp-ui-font-family,system-ui,sans-serif));color:var(--pst-color-text-base,
 var(--jp-content-font-color1,var(--vscode-foreground,inherit)))}
 .fs-verdict.fs-passed{--fs-tone:#2f9e63}.fs-verdict.fs-not-yet{--fs-tone:#d9822b}
-.fs-verdict p{margin:.35em 0;color:inherit}
+.fs-verdict p{margin:.35em 0;color:inherit;overflow-wrap:anywhere}
 .fs-verdict .fs-head{display:flex;flex-wrap:wrap;justify-content:space-between;
 gap:.2em 1.2em;margin-top:0}
 .fs-verdict dl{display:flex;flex-wrap:wrap;gap:.4em 2em;margin:.4em 0}
-.fs-verdict dl>div{min-width:0}
+.fs-verdict dl>div{min-width:0}.fs-verdict .fs-given{flex-basis:100%}
 .fs-verdict dt{font-size:.85em;font-weight:600;margin:0}.fs-verdict dd{margin:0}
 .fs-verdict pre{margin:.2em 0;padding:.4em .6em;overflow-x:auto;font-size:.85em;
 color:inherit;border:0;border-radius:4px;
