@@ -32,8 +32,9 @@ def bigram_counts() -> Iterator[Case]:
         when=lambda got: got.is_floating_point(),
     )
     sized_by_the_text = Mistake(
-        "The table has `vocab_size` rows and columns, whatever occurs in the text: make "
-        "it of zeros first, or give `minlength=vocab_size**2` to `torch.bincount`.",
+        "The table has `vocab_size` rows and columns, whatever occurs in the text: "
+        "make it of zeros first, or give `minlength=vocab_size**2` to "
+        "`torch.bincount`.",
         raises=RuntimeError,
     )
     yield Case(
