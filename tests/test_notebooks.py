@@ -41,7 +41,8 @@ def test_few_cells_are_not_compared(path):
 @PATHS
 def test_code_cells_are_short(path):
     sizes = [
-        len([l for l in c.source.splitlines() if l.strip()]) for c in code_cells(path)
+        len([line for line in c.source.splitlines() if line.strip()])
+        for c in code_cells(path)
     ]
     assert statistics.median(sizes) <= 6
     assert max(sizes) <= 25
