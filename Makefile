@@ -56,7 +56,7 @@ notebooks: .build/installed
 # A changed list of packages is installed in one call: a second one could undo the first.
 .build/installed: requirements.txt constraints.txt pyproject.toml
 	@mkdir -p .build
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit((3, 11) <= v < (3, 14) and 0 or \
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else \
 	  f"Five Sundays needs Python 3.11, 3.12 or 3.13; this is {v[0]}.{v[1]}. Try: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -r requirements.txt -e .
