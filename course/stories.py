@@ -1,0 +1,318 @@
+"""The stories of the course, as a grammar: six plots, what they draw, how they read.
+
+In every plot something is put somewhere early and found there late, somebody is called
+by a pronoun, things are counted and taken away, and people say what they know. A model
+that looks one character back cannot know any of it.
+"""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+from course.grammar import Fact, Grammar, Plot
+
+SHE = ("she", "her", "her")
+HE = ("he", "him", "his")
+# How often a name is met: a few are common, many are rare.
+NAMES = {
+    "Mina": (SHE, 5), "Tom": (HE, 5), "Ada": (SHE, 4), "Omar": (HE, 4),
+    "Hana": (SHE, 4), "Jun": (HE, 4), "Rosa": (SHE, 3), "Felix": (HE, 3),
+    "Nora": (SHE, 3), "Kofi": (HE, 3), "Ivy": (SHE, 2), "Milo": (HE, 2),
+    "Tilda": (SHE, 2), "Pavel": (HE, 2), "Suji": (SHE, 2), "Hugo": (HE, 2),
+    "Lena": (SHE, 1), "Emil": (HE, 1), "Zoe": (SHE, 1), "Bo": (HE, 1),
+}  # fmt: skip
+NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".split()
+PLACES = (
+    "under the bed", "behind the stove", "in the bread bin", "inside an old boot",
+    "on the top shelf", "beneath the stairs", "in the garden shed", "behind the clock",
+    "in the hollow tree", "under the doormat", "inside the piano", "in the teapot",
+    "between two flowerpots", "behind the curtain", "below the rowing boat",
+    "in the wood pile", "at the bottom of the well", "under the third step",
+    "in the laundry basket", "above the kitchen door",
+)  # fmt: skip
+
+
+def _cast() -> Fact:
+    """Two different people: the hero, and the friend."""
+    values, weights = [], []
+    for hero, friend in permutations(NAMES, 2):
+        (they, them, their), weight = NAMES[hero]
+        (other, other_them, other_their), other_weight = NAMES[friend]
+        values.append(
+            {
+                "hero": hero,
+                "they": they,
+                "They": they.capitalize(),
+                "them": them,
+                "their": their,
+                "Their": their.capitalize(),
+                "friend": friend,
+                "other": other,
+                "Other": other.capitalize(),
+                "other_them": other_them,
+                "other_their": other_their,
+            }  # fmt: skip
+        )
+        weights.append(
+            weight * other_weight / (sum(w for _, w in NAMES.values()) - weight)
+        )
+    return Fact("cast", tuple(values), tuple(weights))
+
+
+def _places() -> Fact:
+    """Where it is, and where it is looked for in vain."""
+    pairs = permutations(PLACES, 2)
+    return Fact("places", tuple({"hidden": a, "wrong": b} for a, b in pairs))
+
+
+def _sums() -> Fact:
+    """So many at first, so many gone, so many left; at least two are left."""
+    triples = [(n, gone) for n in range(4, 13) for gone in range(1, n - 1)]
+    return Fact(
+        "sum",
+        tuple(
+            {"all": NUMBERS[n], "gone": NUMBERS[gone], "left": NUMBERS[n - gone]}
+            for n, gone in triples
+        ),
+    )
+
+
+def _words(name: str, form: str, words: str) -> Fact:
+    return Fact(name, tuple({form: word} for word in words.split()))
+
+
+def _looks() -> Fact:
+    words = "red blue green silver yellow tiny round old crooked striped enormous ugly"
+    return Fact(
+        "look",
+        tuple(
+            {"word": word, "a": f"{'an' if word[0] in 'aeiou' else 'a'} {word}"}
+            for word in words.split()
+        ),
+        (6, 5, 5, 4, 4, 3, 3, 3, 2, 2, 1, 1),
+    )
+
+
+def _elders() -> Fact:
+    women = ("grandmother", "aunt", "sister")
+    men = ("grandfather", "uncle", "brother")
+    return Fact(
+        "elder",
+        tuple(
+            {"name": name, "they": they, "They": they.capitalize(), "their": their}
+            for names, they, their in ((women, "she", "her"), (men, "he", "his"))
+            for name in names
+        ),
+        (4, 2, 1, 3, 2, 1),
+    )
+
+
+FACTS = {
+    fact.name: fact
+    for fact in (
+        _cast(),
+        _places(),
+        _sums(),
+        _looks(),
+        _elders(),
+        _words(
+            "thing",
+            "name",
+            "key ring coin whistle shell button watch compass marble bell feather lantern "
+            "kite drum spoon mirror ribbon hat book map candle flute scarf needle comb "
+            "thimble puppet medal",
+        ),
+        _words(
+            "goods",
+            "many",
+            "buns pancakes biscuits tarts dumplings muffins pies waffles pretzels scones "
+            "rolls cupcakes",
+        ),
+        _words(
+            "beast",
+            "name",
+            "magpie goat cat puppy goose squirrel donkey fox raven pony",
+        ),
+    )
+}
+
+RULES = {
+    "when": "[3:One|2:On a|Late one|Early one] "
+    "[3:rainy|2:windy|2:quiet|foggy|warm|frosty|golden|gloomy|mild|sleepy] "
+    "[3:morning|2:evening|afternoon]",
+    "later": "[3:Soon|2:A little later|Before long|In the afternoon|After lunch]",
+    "weather": "[5:Outside, the [3:rain|2:wind|snow|hail] [fell on the roof|did not stop|"
+    "came and went|played with a [hat|newspaper|loose shutter]|"
+    "sounded like [a slow song|small feet|somebody counting|far applause]].|"
+    "3:The sky [2:turned [green|pink|yellow|the colour of soup]|hung low over the "
+    "[chimneys|fields|harbour]|looked [as if it had a secret|freshly washed]].|"
+    "3:Somewhere a [2:dog|rooster|radio|trumpet] [would not be quiet|was telling the "
+    "whole street about it|had the hiccups|practised the same [two|three] notes].|"
+    "2:It was the kind of day on which [nothing happens|hats fly away|milk turns sour|"
+    "cats know more than people|even the clocks are late].|"
+    "The neighbours [argued about a [ladder|fence|goose]|were asleep|hung out the "
+    "washing|had visitors again].]",
+    "vain": "[4:but there was nothing but [2:dust|an old newspaper|one lonely sock|"
+    "a dry leaf|somebody's left glove]|"
+    "2:where a [2:spider|mouse|moth|beetle] [2:looked back|seemed very surprised|yawned|"
+    "was having breakfast]|"
+    "2:and found [half a sandwich|a letter from last year|three dead flies|"
+    "the lost chess king|a ticket to the moon]]",
+    "search": "[4:looked|3:searched|2:felt about|peered]",
+    "hid": "[4:hid|3:put|2:tucked|pushed]",
+    "joy": "[3:What a [2:day|surprise|relief|moment]!|"
+    "2:Nobody [could stop laughing|said a word for a whole minute|had expected that].|"
+    "2:{cast.friend} [2:danced|sang|jumped|clapped] [2:round the kitchen|in the doorway|"
+    "like a goat|until a cup fell down].|"
+    "Even the [clock|kettle|floor|old stove] seemed [pleased|to smile|to hum].]",
+    "end": "[3:And that was that.|2:They talked about it [2:for years|until it was dark|"
+    "all winter|at every birthday].|2:From then on they were [2:friends|the best of "
+    "friends|seldom apart].|Nobody ever [asked why|heard the whole story|wrote it down].|"
+    "2:{cast.hero} slept [2:well|like a stone|with a smile|until noon] [that night|after "
+    "so much excitement].|2:The next day it all began [again|once more, but backwards].]",
+}
+
+PLOTS = (
+    Plot(
+        5,
+        ("cast", "look", "thing", "places", "sum", "goods"),
+        "<when> {cast.hero} [3:bought|2:found|made|painted] {look.a} {thing.name} "
+        "for {cast.friend}. {cast.They} <hid> it {places.hidden}, [3:because it had to "
+        "stay a secret|2:so that nobody would see it|and told [nobody|only the cat|"
+        "the wallpaper]]. <weather> <later> {cast.friend} [2:knocked at the door|"
+        "came to tea|climbed over the fence|rang the bell twice] with {sum.all} "
+        "{goods.many}, and together they ate {sum.gone}. "
+        '"[2:Where is my present|Is there something for me|What are you hiding]?" '
+        "asked {cast.friend}. {cast.hero} [2:smiled|laughed|only whistled|looked at the "
+        "ceiling]. So {cast.friend} <search> {places.wrong}, <vain>. "
+        '"[3:Cold|2:No|Very cold]," said {cast.hero}. "[2:Look|Try|Go and look] '
+        '{places.hidden}." And there it was, the {look.word} {thing.name}. <joy> '
+        "Then they [3:ate|shared|finished] the other {sum.left} {goods.many}. <end>",
+        (
+            ("Where was the {thing.name} hidden?", "{places.hidden}"),
+            ("Where did {cast.friend} look in vain?", "{places.wrong}"),
+            ("Who hid the {thing.name}?", "{cast.hero}"),
+            ("How many {goods.many} were left at the end?", "{sum.left}"),
+            ("How was the {thing.name}?", "{look.word}"),
+        ),
+    ),
+    Plot(
+        4,
+        ("cast", "look", "thing", "places", "beast", "sum", "goods"),
+        "{cast.hero} had {look.a} {thing.name}, and {cast.they} [3:loved it|2:took it "
+        "everywhere|polished it every [morning|evening|Sunday]|never lent it to anybody]. "
+        "<when> a [2:cheeky|clever|greedy|lonely] {beast.name} [3:stole it|2:ran away with "
+        "it|borrowed it without asking] and <hid> it {places.hidden}. Only {cast.friend} "
+        "[saw it happen|was awake|had been watching]. <weather> {cast.hero} <search> "
+        '{places.wrong}, <vain>. "[2:Where is my {thing.name}|Who has my {thing.name}]?" '
+        "[3:cried|2:shouted|sobbed] {cast.hero}. "
+        '"The {beast.name} took it," said {cast.friend}. "[3:It is|2:You will find it|'
+        'I think it is] {places.hidden}." {cast.They} [ran|hurried|tiptoed] there and '
+        "came back with the {look.word} {thing.name}. <joy> To say thank you, {cast.hero} "
+        "[2:baked|made] {sum.all} {goods.many}. {cast.friend} ate {sum.gone} of them "
+        "[2:at once|standing up|without a word], and the {beast.name} got the other "
+        "{sum.left}. <end>",
+        (
+            ("Where was the {thing.name} hidden?", "{places.hidden}"),
+            ("Who took the {thing.name}?", "the {beast.name}"),
+            ("Whose {thing.name} was it?", "{cast.hero}"),
+            ("Where did {cast.hero} look in vain?", "{places.wrong}"),
+            ("How many {goods.many} did the {beast.name} get?", "{sum.left}"),
+        ),
+    ),
+    Plot(
+        3,
+        ("cast", "look", "thing", "places", "sum", "goods"),
+        "Before {cast.friend} [3:went to sea|2:moved to the city|left for the mountains], "
+        "{cast.other} gave {cast.hero} {look.a} {thing.name}. "
+        '"[3:Keep it safe|2:Guard it well|Do not lose it]," said {cast.friend}, '
+        "and {cast.hero} <hid> it {places.hidden}. [3:A year|2:Two years|A long winter] "
+        "went by. <weather> <when> {cast.friend} came back with {sum.all} {goods.many} "
+        "in a [2:bag|basket|paper box]. {cast.Other} had forgotten [2:everything|the "
+        "promise|half the street names]. "
+        '"What did I leave with you?" asked {cast.friend}. "Your {look.word} '
+        '{thing.name}," said {cast.hero}. "[3:It is|2:It never left its place|I dust it '
+        'every week], {places.hidden}." {cast.friend} did not listen and <search> '
+        "{places.wrong}, <vain>. Then {cast.other} went to the right place, and there it "
+        "was. <joy> {cast.hero} [2:was given|got] {sum.gone} {goods.many} for "
+        "{cast.their} trouble, and {cast.friend} kept {sum.left}. <end>",
+        (
+            ("What did {cast.friend} leave with {cast.hero}?",
+             "{look.a} {thing.name}"),
+            ("Where did {cast.hero} keep the {thing.name}?", "{places.hidden}"),
+            ("Who came back?", "{cast.friend}"),
+            ("How many {goods.many} did {cast.friend} keep?", "{sum.left}"),
+        ),
+    ),
+    Plot(
+        3,
+        ("cast", "look", "thing", "places", "elder", "sum", "goods"),
+        "[2:It was market day|Money was short], so {cast.hero} [3:carried|2:took|wheeled] "
+        "{sum.all} {goods.many} to the market. [2:Nobody wanted any|Business was slow|It was very quiet there], until "
+        "{cast.friend} took {sum.gone} of them and paid with {look.a} {thing.name}, "
+        "[2:having no money|as people did in the old days|with a deep bow]. <weather> "
+        "{cast.hero} went home with {sum.left} {goods.many} and <hid> the {thing.name} "
+        '{places.hidden}. "What did you sell?" asked {cast.their} {elder.name}. '
+        '"I sold {sum.gone} {goods.many} to {cast.friend}," said {cast.hero}, '
+        '"and what I got for them is {places.hidden}." {cast.Their} {elder.name}, who '
+        "[2:was a little deaf|never listened|had lost those glasses again], <search> "
+        '{places.wrong}, <vain>. "No, {places.hidden}!" [2:called|shouted] {cast.hero}. '
+        "{elder.They} [came back with|held up|brought] the {look.word} {thing.name} and "
+        "[3:smiled|2:shrugged|laughed until the windows shook]. "
+        "They ate the {sum.left} {goods.many} [2:for supper|in the garden|by candlelight]. "
+        "<end>",
+        (
+            ("What did {cast.friend} pay with?", "{look.a} {thing.name}"),
+            ("Where was the {thing.name}?", "{places.hidden}"),
+            ("How many {goods.many} did {cast.hero} sell?", "{sum.gone}"),
+            ("How many {goods.many} did {cast.hero} bring home?", "{sum.left}"),
+            ("Who never found the {thing.name} {places.wrong}?",
+             "{cast.hero}'s {elder.name}"),
+        ),
+    ),
+    Plot(
+        2,
+        ("cast", "look", "thing", "places", "beast", "sum", "goods"),
+        "{cast.hero} [2:was ill|had a cold|had hurt {cast.their} foot] and wanted "
+        '{cast.their} {look.word} {thing.name}. "[2:Please fetch it|Can you bring it to '
+        'me]," {cast.they} said to {cast.friend}. "It is {places.hidden}, not '
+        '{places.wrong}." {cast.friend} set out with {sum.all} {goods.many} in '
+        "{cast.other_their} pockets. <weather> On the bridge stood a [2:hungry|polite|fat|"
+        "talking] {beast.name}, and {cast.other} had to give it {sum.gone} of the "
+        "{goods.many}. <later> {cast.friend} [2:could not remember|wondered]: was it "
+        '{places.wrong}? "[3:No|2:Think again|Nonsense]," said the {beast.name}. "'
+        '{cast.hero} said {places.hidden}." It was right. {cast.hero} [2:hugged|kissed|'
+        "shook] the {thing.name}, and then {cast.friend}. "
+        "<joy> The {sum.left} {goods.many} that were left tasted [2:wonderful|of pocket|"
+        "better than medicine]. <end>",
+        (
+            ("Where was the {thing.name}?", "{places.hidden}"),
+            ("Who wanted the {thing.name}?", "{cast.hero}"),
+            ("Who set out to fetch the {thing.name}?", "{cast.friend}"),
+            ("Who stood on the bridge?", "a {beast.name}"),
+            ("How many {goods.many} were left?", "{sum.left}"),
+        ),
+    ),
+    Plot(
+        2,
+        ("cast", "look", "thing", "places", "elder", "sum", "goods"),
+        "For the [2:summer|spring|harvest] feast, {cast.hero}'s {elder.name} <hid> "
+        "{look.a} {thing.name} {places.hidden} and promised {sum.all} {goods.many} to "
+        "whoever found it first. {cast.friend} ran and <search> {places.wrong}, <vain>. "
+        "<weather> {cast.hero} [2:thought for a while|sat down and ate a pear|listened to "
+        "the floor]. <later> {cast.they} [2:walked|strolled|hopped] to the right place and "
+        "there was the {look.word} {thing.name}. "
+        '"[2:How did you know|Who told you]?" asked {cast.friend}. "There was [2:flour|mud|'
+        'jam] {places.hidden}," said {cast.hero}, "and {elder.they} always has [2:some|it] '
+        'on {elder.their} sleeves." <joy> {cast.hero} won the {sum.all} {goods.many}, gave '
+        "{sum.gone} of them to {cast.friend} and kept {sum.left}. <end>",
+        (
+            ("Who hid the {thing.name}?", "{cast.hero}'s {elder.name}"),
+            ("Where was the {thing.name} hidden?", "{places.hidden}"),
+            ("Who found the {thing.name}?", "{cast.hero}"),
+            ("How many {goods.many} did {cast.hero} keep?", "{sum.left}"),
+        ),
+    ),
+)  # fmt: skip
+
+STORIES = Grammar(PLOTS, FACTS, RULES)
