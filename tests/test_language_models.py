@@ -152,6 +152,12 @@ def test_large_logits_neither_overflow_nor_vanish(scale):
     assert gradient.isfinite().all()
 
 
+def test_each_row_is_shifted_by_its_own_maximum():
+    logits = torch.tensor([[5e3, 4999.0], [-5e3, -5001.0]], dtype=torch.float64)
+    targets = torch.tensor([1, 0])
+    assert_close(cross_entropy(logits, targets), F.cross_entropy(logits, targets))
+
+
 def test_an_impossible_target_costs_infinity_and_nothing_else_does():
     logits = torch.tensor([[0.0, -math.inf, 0.0]])
     assert cross_entropy(logits, torch.tensor([1])) == math.inf
@@ -294,8 +300,14 @@ def test_without_a_context_the_model_sees_everything():
 
 def test_writing_leaves_its_input_and_the_gradients_alone():
     ids = torch.tensor([[1, 2]])
-    table = torch.zeros(3, 3, requires_grad=True)
-    written = generate(lambda seen: table[seen], ids, steps=5, generator=seeded())
+    learns = []
+
+    def model(seen):
+        learns.append(torch.is_grad_enabled())
+        return torch.zeros(*seen.shape, 3)
+
+    written = generate(model, ids, steps=5, generator=seeded())
+    assert learns == [False] * 5
     assert ids.tolist() == [[1, 2]]
     assert written.shape == (1, 7)
     assert torch.equal(written[:, :2], ids)
@@ -311,6 +323,16 @@ def test_the_temperature_reaches_the_sampler():
     model = BigramModel(torch.tensor([[0.4, 0.6], [0.6, 0.4]]))
     written = generate(model, torch.tensor([[0]]), steps=6, temperature=0)
     assert written.tolist() == [[0, 1, 0, 1, 0, 1, 0]]
+
+
+def test_the_same_seed_writes_the_same_text():
+    model = BigramModel(torch.full((5, 5), 1 / 5))
+    start = torch.tensor([[0], [3]])
+    first, again, other = (
+        generate(model, start, 30, generator=seeded(seed)) for seed in (3, 3, 4)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 def test_written_pairs_follow_the_bigrams():
