@@ -107,14 +107,17 @@ def drawing(
         return finish()
 
 
-def diagram(svg_or_html: str, alt: str) -> Drawing:
+def diagram(svg_or_html: str, alt: str, role: str = "img") -> Drawing:
     """A picture made by hand: inline SVG or HTML, its ids made unique on the page.
+
+    With role "group" a screen reader goes into it, for text and links; with "img" it
+    reads the alternative and no more.
 
     Raises:
         ValueError: if `alt` is empty.
     """
     _require_text(alt)
-    return _framed(_own_ids(svg_or_html.strip(), alt), alt)
+    return _framed(_own_ids(svg_or_html.strip(), alt), alt, role)
 
 
 def controls(draw: Callable[..., Drawing], **widgets: Any) -> None:
@@ -291,10 +294,10 @@ def _colour(value: str) -> str:
 # ---- the frame around every figure ------------------------------------------------
 
 
-def _framed(content: str, alt: str) -> Drawing:
+def _framed(content: str, alt: str, role: str = "img") -> Drawing:
     label = escape(" ".join(alt.split()))
     html = (
-        f'<div class="fs-figure" role="img" aria-label="{label}">'
+        f'<div class="fs-figure" role="{role}" aria-label="{label}">'
         f"<style>{STYLE}</style>{content}</div>"
     )
     return Drawing(html, " ".join(alt.split()))
