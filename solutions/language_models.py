@@ -17,9 +17,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-Model = Callable[[Tensor], Tensor]
-"""A language model: ids (B, T) -> logits (B, T, V), one prediction per position."""
-
 
 def bigram_counts(ids: Tensor, vocab_size: int) -> Tensor:
     """How often each token follows each: (T,) -> (V, V), int64.
@@ -170,7 +167,7 @@ def sample_next(
 
 @torch.no_grad()
 def generate(
-    model: Model,
+    model: Callable[[Tensor], Tensor],
     ids: Tensor,
     steps: int,
     *,
