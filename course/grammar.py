@@ -1,9 +1,8 @@
 """A probabilistic grammar that knows the probability of everything it writes.
 
 A grammar is written as text. `[a|b|c]` is a choice, `[3:a|1:b]` a weighted one,
-`{cast.hero}` is one form of a fact, and `<weather>` is another rule. A *fact* is drawn
-once, before the text begins, and holds to its end: it is what ties a late sentence to an
-early one.
+`{cast.hero}` is one form of a fact, `<weather>` another rule. A *fact* is drawn once,
+before the text begins, and holds to its end: it ties a late sentence to an early one.
 
 Four walks over the same tree: `Sampler` writes, `entropy` and `mean_length` are exact,
 `derivations` reads a text back, and `clashes` proves that no text can be read in two
@@ -419,7 +418,7 @@ class Sampler:
         pieces: list[str] = []
         forms: dict[str, str] = {}
         bits = 0.0
-        # An explicit stack instead of recursion: what is still to be written, last first.
+        # A stack instead of recursion: what is still to be written, last first.
         waiting: list = [self._root]
         while waiting:
             node = waiting.pop()
