@@ -36,11 +36,13 @@ PLACES = (
 
 
 def _cast() -> Fact:
-    """Two different people: the hero, and the friend."""
+    """The hero and the friend: one is a she and one a he, so no pronoun is in doubt."""
     values, weights = [], []
     for hero, friend in permutations(NAMES, 2):
         (they, them, their), weight = NAMES[hero]
-        (other, other_them, other_their), other_weight = NAMES[friend]
+        (other, _, other_their), other_weight = NAMES[friend]
+        if they == other:
+            continue
         values.append(
             {
                 "hero": hero,
@@ -52,13 +54,10 @@ def _cast() -> Fact:
                 "friend": friend,
                 "other": other,
                 "Other": other.capitalize(),
-                "other_them": other_them,
                 "other_their": other_their,
             }
         )
-        weights.append(
-            weight * other_weight / (sum(w for _, w in NAMES.values()) - weight)
-        )
+        weights.append(weight * other_weight)
     return Fact("cast", tuple(values), tuple(weights))
 
 

@@ -286,7 +286,7 @@ class TestWrite:
 
 
 # Pinned: notebooks are committed with their outputs, on one machine for all.
-PINNED = "On a golden evening Rosa made a silver comb for Hana. She tu"
+PINNED = "On a golden evening Rosa made a silver comb for Jun. She tuc"
 
 
 class TestRead:
