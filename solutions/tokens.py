@@ -226,11 +226,7 @@ def encode(text: str, ranks: Mapping[bytes, int]) -> list[int]:
     return ids
 
 
-def decode(
-    ids: Sequence[int],
-    ranks: Mapping[bytes, int],
-    special_tokens: Mapping[str, int] | None = None,
-) -> str:
+def decode(ids: Sequence[int], ranks: Mapping[bytes, int]) -> str:
     """Ids to text: join the bytes of all tokens, then read them as UTF-8, once.
 
     A character may be spread over several tokens, so a token alone may be no text.
@@ -240,11 +236,9 @@ def decode(
     '안'
 
     Raises:
-        ValueError: if an id is in neither vocabulary.
+        ValueError: if an id is not in the vocabulary.
     """
     tokens = {rank: token for token, rank in ranks.items()}
-    for name, special_id in (special_tokens or {}).items():
-        tokens[special_id] = name.encode()
     for token_id in ids:
         if token_id not in tokens:
             raise ValueError(
@@ -295,6 +289,18 @@ def encode_with_special(
     return ids
 
 
+def decode_with_special(
+    ids: Sequence[int], ranks: Mapping[bytes, int], special_tokens: Mapping[str, int]
+) -> str:
+    """Like `decode`, and the ids of special tokens become their names.
+
+    Raises:
+        ValueError: if an id is in neither vocabulary.
+    """
+    names = {name.encode(): special_id for name, special_id in special_tokens.items()}
+    return decode(ids, {**ranks, **names})
+
+
 def to_tiktoken(
     ranks: Mapping[bytes, int],
     special_tokens: Mapping[str, int] | None = None,
@@ -312,7 +318,6 @@ def to_tiktoken(
         pat_str=GPT2_PATTERN,
         mergeable_ranks=dict(ranks),
         special_tokens=special_tokens,
-        explicit_n_vocab=len(ranks) + len(special_tokens),
     )
 
 

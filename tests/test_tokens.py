@@ -27,6 +27,7 @@ from solutions.tokens import (
     batches,
     bytes_as_characters,
     decode,
+    decode_with_special,
     download_gpt2_files,
     encode,
     encode_with_special,
@@ -324,7 +325,7 @@ def test_allowed_special_tokens_equal_tiktoken(text, allowed):
     expected = TIKTOKEN.encode(text, allowed_special=allowed, disallowed_special=())
     ids = encode_with_special(text, RANKS, SPECIAL, allowed)
     assert ids == expected
-    assert decode(ids, RANKS, SPECIAL) == TIKTOKEN.decode(ids) == text
+    assert decode_with_special(ids, RANKS, SPECIAL) == TIKTOKEN.decode(ids) == text
 
 
 def test_of_two_special_tokens_the_longer_is_taken():
@@ -338,7 +339,7 @@ def test_an_allowed_name_that_is_no_special_token_is_refused():
 
 
 def test_a_special_token_decodes_to_its_name_only_if_it_is_known():
-    assert decode([65, 400], RANKS, SPECIAL) == f"A{END_OF_TEXT}"
+    assert decode_with_special([65, 400], RANKS, SPECIAL) == f"A{END_OF_TEXT}"
     with pytest.raises(ValueError, match="400 is no id"):
         decode([65, 400], RANKS)
 
@@ -407,6 +408,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         ("QQ== x", "line 66 of .* is no 'base64 rank'"),
         ("Q!== 65", "line 66 of .* is no 'base64 rank'"),
         ("QQ= 65", "line 66 of .* is no 'base64 rank'"),
+        ("Q*Q== 65", "line 66 of .* is no 'base64 rank'"),
         ("", "line 66 of .* is no 'base64 rank'"),
         ("QUI= 65", "lacks the byte 65"),
         ("QQ== 66", "expected each of 0 to 255 once"),
@@ -499,6 +501,12 @@ def broken(name, text):
     return lambda folder: (folder / name).write_text(text, encoding="utf-8")
 
 
+def add_a_token_that_is_no_bytes(folder):
+    broken("merges.txt", "안 녕\n")(folder)
+    vocab = json.loads((folder / "vocab.json").read_text())
+    broken("vocab.json", json.dumps(vocab | {"안녕": len(vocab)}))(folder)
+
+
 @pytest.mark.parametrize(
     ("break_it", "says"),
     [
@@ -510,6 +518,7 @@ def broken(name, text):
         (broken("merges.txt", "h e\nĠ t\nĠt he\n"), "not in the order of merging"),
         (broken("merges.txt", "h e\nh e\n"), "'he' is not in both"),
         (broken("merges.txt", "안 녕\n"), "is not in both"),
+        (add_a_token_that_is_no_bytes, "'안녕' is not in both"),
     ],
 )
 def test_damaged_files_are_one_clear_line(tmp_path, break_it, says):
@@ -674,6 +683,13 @@ def test_a_sequence_over_the_context_is_refused():
         module(torch.zeros(2, 4, dtype=torch.int64))
 
 
-def test_the_embedding_follows_its_input_to_another_device():
-    module = TokenAndPositionEmbedding(vocab_size=11, context=3, width=5).to("meta")
-    assert module(torch.zeros(2, 3, dtype=torch.int64, device="meta")).is_meta
+def test_the_positions_follow_the_ids_to_their_device():
+    module = TokenAndPositionEmbedding(vocab_size=11, context=3, width=5)
+    ids = torch.zeros(2, 3, dtype=torch.int64)
+    places = []
+    module.position_embedding.register_forward_pre_hook(
+        lambda _, given: places.append(given[0].device)
+    )
+    with torch.device("meta"):  # where a tensor made without `device=` would go
+        module(ids)
+    assert places == [ids.device]
