@@ -49,7 +49,7 @@ END_OF_TEXT = "<|endoftext|>"
 
 
 def pre_tokenize(text: str) -> list[bytes]:
-    """Cut text into words, as bytes. No token will ever cross their borders.
+    r"""Cut text into words, as bytes. No token will ever cross their borders.
 
     Joined again, the words are the text.
 
