@@ -188,7 +188,7 @@ def _read() -> dict[str, dict]:
 # One line per rung on a screen; on a phone the bar goes below the words. Each bar is
 # grey up to the floor, which no model can save, and coloured above it.
 STYLE = """
-.fs-ladder{max-width:46em;font-size:15px;line-height:1.3}
+.fs-ladder{max-width:54em;font-size:15px;line-height:1.3}
 .fs-ladder p{margin:0 0 .3em;font-size:.9em;text-align:right}
 .fs-ladder ol{list-style:none;margin:0;padding:0}
 .fs-ladder li{display:grid;grid-template:"rung bits" "bar bar"/1fr auto;
@@ -206,7 +206,7 @@ background:var(--tone,currentColor)}
 border-radius:.2em 0 0 .2em;
 background:color-mix(in srgb,currentColor 45%,var(--fs-ground))}
 .fs-later .fs-bar{background:none;height:0;
-border-top:2px dotted color-mix(in srgb,currentColor 40%,transparent)}
+border-top:1px dashed color-mix(in srgb,currentColor 40%,transparent)}
 .fs-later .fs-bar::after{display:none}
 .fs-later .fs-rung>b{font-weight:normal}
 @media(min-width:640px){.fs-ladder li{grid-template:"rung bar bits"/15em 1fr 6.4em}
