@@ -125,16 +125,20 @@ def read(path: str | Path, at_least: int = LEAST_CHARACTERS) -> str:
         ) from None
     except IsADirectoryError:
         raise CorpusError(f"{path} is a folder; give the path of a text file") from None
-    except OSError as error:
-        message = f"{path} cannot be read ({error.strerror}); give a file you may read"
+    except (OSError, ValueError) as error:
+        # A ValueError is a path that no system allows, such as one with a NUL.
+        reason = getattr(error, "strerror", None) or error
+        message = f"{path} cannot be read ({reason}); give a file you may read"
         raise CorpusError(message) from None
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise CorpusError(
             f"{path} is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}; "
             "save it as UTF-8"
         ) from None
+    # Neither a byte order mark nor how a system ends its lines is part of a text.
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise CorpusError(
             f"{path} is empty; give a text of {at_least} characters or more"
@@ -161,7 +165,12 @@ def _understood(text: str) -> tuple[float, grammar.Plot, dict[str, str]]:
             for form, word in STORIES.facts[name].values[index].items()
         }
         return found, plot, forms
-    raise CorpusError(f"this is no story of the grammar: {text[:60]!r}...")
+    reach = grammar.reach(STORIES, text)
+    raise CorpusError(
+        f"this is no story of the grammar: after character {reach}, "
+        f"{text[max(0, reach - 30) : reach]!r}, no story goes on with "
+        f"{text[reach : reach + 20]!r}; give one whole story, without SEPARATOR"
+    )
 
 
 def _filled(template: str, forms: dict[str, str]) -> str:

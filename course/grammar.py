@@ -17,7 +17,8 @@ import re
 from bisect import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from functools import cached_property
+from itertools import accumulate, takewhile
 
 Forms = Mapping[str, str]
 
@@ -48,7 +49,7 @@ class Fact:
         if len({tuple(sorted(value)) for value in self.values}) != 1:
             raise GrammarError(f"fact {self.name}: every value needs the same forms")
 
-    @property
+    @cached_property
     def probabilities(self) -> list[float]:
         total = math.fsum(self.weights)
         return [weight / total for weight in self.weights]
@@ -76,7 +77,7 @@ class Choice:
     weights: tuple[float, ...]
     options: tuple[Row, ...]
 
-    @property
+    @cached_property
     def probabilities(self) -> list[float]:
         total = math.fsum(self.weights)
         return [weight / total for weight in self.weights]
@@ -262,6 +263,27 @@ def derivations(grammar: Grammar, text: str) -> Iterator[Derivation]:
             if at == len(text):
                 facts = _bits_of_facts(grammar, values)
                 yield bits + facts - math.log2(p), plot, values
+
+
+def reach(grammar: Grammar, text: str) -> int:
+    """How many characters of `text` some text of the grammar begins with."""
+    watched = _Watched(text)
+    for row in grammar.root.options:
+        for at, _, _ in _read(grammar, row, watched, 0, {}):
+            watched.furthest = max(watched.furthest, at)
+    return watched.furthest
+
+
+class _Watched(str):
+    """A text that remembers how far it agreed with what was expected of it."""
+
+    furthest = 0
+
+    def startswith(self, expected: str, at: int) -> bool:
+        pairs = zip(expected, self[at : at + len(expected)], strict=False)
+        alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        self.furthest = max(self.furthest, at + alike)
+        return alike == len(expected)
 
 
 def _bits_of_facts(grammar: Grammar, values: Mapping[str, int]) -> float:

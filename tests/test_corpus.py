@@ -25,7 +25,7 @@ from course.grammar import (
     entropy,
     mean_length,
 )
-from course.stories import STORIES
+from course.stories import NAMES, PLACES, STORIES
 
 WHO = Fact(
     "who", ({"name": "Al", "they": "he"}, {"name": "Bea", "they": "she"}), (3, 1)
@@ -134,13 +134,14 @@ class TestStories:
     sample = tuple(itertools.islice(stories(seed=11), 30_000))
 
     def test_no_story_has_two_derivations(self):
-        assert clashes(STORIES, look_ahead=32) == []
+        assert clashes(STORIES, look_ahead=28) == []
 
     def test_the_bits_of_writing_are_the_bits_of_reading(self):
-        for story in self.sample[:400]:
+        """Two thousand stories, each with exactly one derivation."""
+        for story in self.sample[:2000]:
             ((found, _, _),) = derivations(STORIES, story.text)
-            assert found == pytest.approx(story.bits, rel=1e-9)
-            assert bits(story.text) == found
+            assert found == pytest.approx(story.bits, rel=1e-12)
+        assert bits(story.text) == found
 
     def test_the_estimate_from_samples_agrees_with_the_closed_form(self):
         for values, exact in (
@@ -163,7 +164,7 @@ class TestStories:
             assert " ." not in text
             assert " ," not in text
             assert text.count('"') % 2 == 0
-            assert text[0].isupper()
+            assert text.lstrip('"')[0].isupper()
             assert text[-1] in '.!"'
             assert not re.search(r"\ba [aeiou]|\ban [^aeiou]", text), text
             assert not re.search(r"[.!?] [a-z]", text), text
@@ -174,27 +175,73 @@ class TestStories:
         assert len(set(texts)) == 100
         assert len(openings) > 60
 
-    @pytest.mark.parametrize("swap", ["name", "pronoun", "place", "number"])
-    def test_a_story_with_one_word_wrong_has_no_probability(self, swap):
-        story = next(s for s in self.sample if "there it was, the" in s.text)
-        answers = {q.question: q.answer for q in story.questions}
-        place = answers[next(q for q in answers if "hidden" in q)]
-        hero = answers[next(q for q in answers if q.startswith("Who hid"))]
-        left = answers[next(q for q in answers if "left" in q)]
-        wrong = {
-            "name": (f"said {hero}", "said Nobody"),
-            "pronoun": (". She " if ". She " in story.text else ". He ", ". They "),
-            "place": (f"{place}. {hero}", f"{place}. {hero}"),
-            "number": (f"other {left}", "other fifty"),
-        }[swap]
-        if swap == "place":
-            head, _, tail = story.text.rpartition(place)
-            text = f"{head}on the moon{tail}"
-        else:
-            text = story.text.replace(*wrong, 1)
-        assert text != story.text
-        with pytest.raises(CorpusError, match="no story of the grammar"):
-            bits(text)
+    @pytest.mark.parametrize(
+        ("words", "mentions", "tried"),
+        [
+            (PLACES, 2, 200),
+            (tuple(NAMES), 2, 40),
+            (("She", "He"), 1, 400),
+            (("she", "he"), 1, 400),
+            (("her", "his"), 1, 400),
+        ],
+    )
+    def test_a_fact_that_comes_back_as_another_one_has_no_probability(
+        self, words, mentions, tried
+    ):
+        """Changes the last of several mentions: a place, a name, a pronoun."""
+        swapped = 0
+        for story in self.sample[:tried]:
+            for word, other in zip(words, words[1:] + words[:1], strict=True):
+                found = list(re.finditer(rf"\b{word}\b", story.text))
+                if len(found) < mentions or re.search(rf"\b{other}\b", story.text):
+                    continue
+                start, end = found[-1].span()
+                text = story.text[:start] + other + story.text[end:]
+                assert not any(derivations(STORIES, text)), (text, story.text)
+                swapped += 1
+        assert swapped > 50
+
+    def test_a_sum_that_does_not_come_out_has_no_probability(self):
+        swapped = 0
+        for story in self.sample[:400]:
+            for q in story.questions:
+                if q.question.startswith("How many"):
+                    head, left, tail = story.text.rpartition(q.answer)
+                    wrong = NUMBERS[(NUMBERS.index(left) + 1) % 13]
+                    assert not any(derivations(STORIES, head + wrong + tail))
+                    swapped += 1
+        assert swapped > 100
+
+    @pytest.mark.parametrize(
+        ("spoil", "where"),
+        [
+            (lambda text: "", 0),
+            (lambda text: text[:-1], -1),
+            (lambda text: text + "\n\n", None),
+            (lambda text: "\u00e9" + text, 0),
+        ],
+    )
+    def test_it_says_where_a_text_stops_being_a_story(self, spoil, where):
+        text = self.sample[0].text
+        at = len(text[:where])
+        with pytest.raises(CorpusError, match=f"after character {at},") as caught:
+            bits(spoil(text))
+        assert "\n" not in str(caught.value)
+
+    def test_one_is_followed_by_a_singular(self):
+        for story in self.sample[:5000]:
+            assert not re.search(r"\bone [a-z]+s\b", story.text), story.text
+
+    def test_the_weather_does_not_change_within_a_story(self):
+        ends = {"rainy": "rain", "windy": "wind", "sunny": "sun", "foggy": "fog"}
+        ends |= {"snowy": "snow", "stormy": "storm", "frosty": "frost"}
+        seen = 0
+        for story in self.sample[:2000]:
+            if end := re.search(r"By then the (\w+) ", story.text):
+                (sky,) = re.findall("|".join([*ends, "cloudy"]), story.text)
+                assert end[1] == ends.get(sky, "clouds")
+                seen += 1
+        assert seen > 200
 
 
 NUMBERS = (
@@ -203,67 +250,108 @@ NUMBERS = (
 )
 
 
+PLACE = (
+    r"((?:under|behind|in|inside|on|beneath|between|below|down|above) [a-z ]+?)"
+    r"(?=[,.!?;]| and | but )"
+)
+PUT = r"(?:hid|put|placed|left)"
+LOOK = r"(?:looked|searched|felt about|had a look)"
+# A question and the sentence that answers it. `{0}` and `{1}` are the words that the
+# question names; what the last pattern catches is the answer.
+RULES = (
+    (r"Where was the (\w+) hidden\?", rf"{PUT} it {PLACE}|{PUT} an? \w+ {{0}} {PLACE}"),
+    (r"Where was the (\w+)\?", rf"{PUT} the {{0}} {PLACE}|It is ([a-z ]+), not "),
+    (r"Where did (\w+) look in vain\?", rf"{LOOK} {PLACE}"),
+    (r"Where did (\w+) keep the (\w+)\?", rf"{{0}} {PUT} it {PLACE}|{{0}} kept \w+ \w+ {{1}} {PLACE}"),
+    (r"Where did (\w+) move the (\w+)\?", rf"moved the {{1}}\. Now it was {PLACE}"),
+    (r"Where did (\w+) look first\?", rf"{LOOK} {PLACE}"),
+    (r"Where is the (\w+)\?", rf"{PUT} the {{0}} {PLACE}"),
+    (r"What did they race to\?", r"(?:race|raced) to (the \w+)"),
+    (r"Who hid the (\w+)\?", r"^.*?(?:day|evening|morning|afternoon) (\w+) (?:bought|found|made|painted)|(\w+'s \w+) " + PUT),
+    (r"Who found the (\w+)\?", r"feast, (\w+)'s"),
+    (r"Who took the (\w+)\?", r'"(The \w+) took it'),
+    (r"Whose (?!birthday)(\w+) was it\?", r"^(\w+) had an? \w+ {0}"),
+    (r"Who came back\?", r"(\w+) came back with \w+ \w+ in a"),
+    (r"Who asked what was sold\?", r"asked ((?:his|her) \w+)\. \"I sold"),
+    (r"Who wanted the (\w+)\?", r"day (\w+) (?:was ill|had a cold|had hurt).*?{0}"),
+    (r"Who set out to fetch the (\w+)\?", r"(\w+) set out with"),
+    (r"Who stood on the bridge\?", r"bridge stood (a)n? \w+( \w+),"),
+    (r"Who moved the (\w+)\?", r"Meanwhile (\w+) .*? moved the {0}"),
+    (r"Who sent the message\?", r"said (\w+'s \w+) one"),
+    (r"Who carried the message\?", r"(\w+) (?:ran|hurried|skipped) off and practised"),
+    (r"Whose birthday was it\?", r"^It was (\w+)'s birthday"),
+    (r"Who gave the boxes\?", r"(\w+) (?:brought|had wrapped|carried in) three boxes"),
+    (r"Who won the race\?", r"So (\w+) came to the \w+ first|(\w+) (?:came by|walked past), q"),
+    (r"Who lost the race\?", r'" (\w+) told'),
+    (r"Who was the judge\?", r"\. (A \w+) was the judge"),
+    (r"Who saw the race\?", r"(A \w+) saw it all"),
+    (r"Who got the (\w+)\?", r"handed the \w+ {0} to (\w+)\.|gave the \w+ {0} to (\w+)\."),
+    (r"Who has the (\w+) now\?", r'your {0}\?" "(\w+) has it|(\w+) {PUT} the {0}'.replace("{PUT}", PUT)),
+    (r"Who asked about the (\w+)\?", r"(?:later|Sunday) ((?:his|her) \w+) asked, .Where is your {0}"),
+    (r"What did the (\w+) look like\?", r"there it was, the (\w+) {0}"),
+    (r"What did (\w+) leave with (\w+)\?", r"\w+ gave {1} (an? \w+ \w+)"),
+    (r"What did (\w+) pay with\?", r"{0} took \w+ of them and paid with (an? \w+ \w+),"),
+    (r"What was the message for (\w+)\?", r"{0} that ([a-z ]+),"),
+    (r"What did (\w+) do\?", r'done\. "(?:He|She) ([a-z ]+),"'),
+    (r"What was in the (\w+) box\?", r"[Ii]n the {0} box was (an? \w+)"),
+    (r"What was the prize\?", r"the prize was (an? \w+ \w+)\."),
+    (r"How many (\w+) were left at the end\?", r"the other (\w+) {0}"),
+    (r"How many (\w+) were left\?", r"The (\w+) {0} that were left"),
+    (r"How many (\w+) did the (\w+) get\?", r"the {1} got the other (\w+)\."),
+    (r"How many (\w+) did (\w+) keep\?", r"kept (\w+)\."),
+    (r"How many (\w+) did (\w+) sell\?", r'"I sold (\w+) of the {0}'),
+    (r"How many (\w+) did (\w+) bring home\?", r"went home with (\w+) {0}"),
+)  # fmt: skip
+
+
 class TestQuestions:
     """Answers, found again in the text by rules that know nothing of the grammar."""
 
-    sample = tuple(itertools.islice(stories(seed=5), 600))
+    sample = tuple(itertools.islice(stories(seed=5), 1500))
 
-    def test_every_story_has_questions_with_answers_from_its_text(self):
+    def test_every_story_has_three_to_six_different_questions(self):
         for story in self.sample:
-            assert len(story.questions) >= 4
-            for q in story.questions:
-                assert q.question.endswith("?")
-                assert q.answer.removeprefix("the ").removeprefix("a ") in story.text
+            asked = {q.question for q in story.questions}
+            assert 3 <= len(asked) == len(story.questions) <= 6
+            assert all(question.endswith("?") for question in asked)
 
-    def test_questions_are_unambiguous(self):
-        for story in self.sample:
-            asked = [q.question for q in story.questions]
-            assert len(set(asked)) == len(asked)
-
-    @pytest.mark.parametrize(
-        ("asked", "rule"),
-        [
-            (
-                r"Where was the \w+ hidden\?|Where was the \w+\?|Where did \w+ keep",
-                r"(?:hid|put|tucked|pushed) (?:it|(?:the|an?) (?:\w+ )?\w+) "
-                r"((?:under|behind|in|inside|on|beneath|between|below|at|above) "
-                r"[a-z ]+?)(?:,| and promised|\.)"
-                r"|It is ([a-z ]+), not ",
-            ),
-            (r"Where did \w+ look in vain\?",
-             r"(?:looked|searched|felt about|peered) ([a-z ]+),"),
-            (r"Who came back\?", r"(\w+) came back with \w+ \w+ in a"),
-            (r"Who took the \w+\?", r'"(?:The|the) (\w+) took it'),
-            (r"How was the \w+\?", r"there it was, the (\w+) "),
-            (r"Who wanted the", r"^(\w+) (?:was ill|had a cold|had hurt)"),
-            (r"How many \w+ did \w+ sell\?", r'"I sold (\w+) '),
-            (r"How many \w+ did the \w+ get\?", r"got the other (\w+)\."),
-        ],
-    )  # fmt: skip
-    def test_an_independent_rule_finds_the_same_answer(self, asked, rule):
-        found = 0
+    def test_an_independent_rule_finds_every_answer(self):
+        used = dict.fromkeys((asked for asked, _ in RULES), 0)
         for story in self.sample:
             for q in story.questions:
-                if re.match(asked, q.question):
-                    match = re.search(rule, story.text)
-                    assert match, (q.question, story.text)
-                    expected = next(group for group in match.groups() if group)
-                    assert q.answer.removeprefix("the ") == expected, story.text
-                    found += 1
-        assert found > 20
+                ((asked, rule, words),) = (
+                    (asked, rule, match.groups())
+                    for asked, rule in RULES
+                    if (match := re.fullmatch(asked, q.question))
+                )
+                found = re.search(rule.format(*words), story.text)
+                assert found, (q, story.text)
+                expected = "".join(filter(None, found.groups()))
+                # A sentence may begin with "The pony".
+                assert expected.lower() == q.answer.lower(), (q, story.text)
+                used[asked] += 1
+        assert min(used.values()) > 20, used
 
     def test_what_is_left_is_what_there_was_less_what_is_gone(self):
+        seen = 0
         for story in self.sample:
-            goods = re.search(r"How many (\w+)", str(story.questions))[1]
-            seen = re.findall(rf"(\w+) (?:of (?:them|the {goods})|{goods})", story.text)
-            total = NUMBERS.index(seen[0])
-            answers = {q.question: q.answer for q in story.questions}
-            for question, answer in answers.items():
-                if re.search(r"left|keep|get\?|bring home", question) and (
-                    "How many" in question
-                ):
-                    gone = total - NUMBERS.index(answer)
-                    assert re.search(rf"\b{NUMBERS[gone]}\b", story.text), story.text
+            asked = re.search(r"How many (\w+)", str(story.questions))
+            if not asked:
+                continue
+            number = "|".join(NUMBERS)
+            some = re.findall(
+                rf"\b({number})\b(?: of the)? {asked[1]}|\b(?:ate|gave|took) ({number})\b"
+                rf"|(?:other|kept) ({number})\b",
+                story.text,
+            )
+            counts = [NUMBERS.index("".join(groups)) for groups in some]
+            # The first number is all there were; any two others that differ are the
+            # two parts, and only three different numbers may be left over.
+            parts = set(counts) - {counts[0]}
+            assert len(parts) <= 2
+            assert counts[0] == (sum(parts) if len(parts) == 2 else 2 * sum(parts))
+            seen += 1
+        assert seen > 500
 
 
 class TestWrite:
@@ -286,7 +374,7 @@ class TestWrite:
 
 
 # Pinned: notebooks are committed with their outputs, on one machine for all.
-PINNED = "On a golden evening Rosa made a silver comb for Jun. She tuc"
+PINNED = "Late one sunny evening Rosa made a crooked coin for Jun. She"
 
 
 class TestRead:
