@@ -90,6 +90,14 @@ def test_the_answer_that_a_newer_one_replaces_is_set_aside(notebook):
     assert "table = counts" in answers.find("language_models", NAME).source
 
 
+def test_the_same_answer_again_keeps_its_date_and_sets_nothing_aside(notebook):
+    notebook(RIGHT)
+    before = answers.find("language_models", NAME)
+    notebook("# the same cell, run once more\n" + RIGHT)
+    assert answers.find("language_models", NAME) == before
+    assert not (answers.home() / "answers" / "earlier").exists()
+
+
 def test_helpers_imports_and_constants_of_the_notebook_come_along(notebook):
     notebook("import math\nLOG2 = 0.5\ndef half(x):\n    return x * LOG2 * math.exp(0)")
     notebook(RIGHT.replace("counts.double()", "2 * half(counts.double())"))
