@@ -19,9 +19,14 @@ SECONDS = 300  # a build takes half a minute; one that takes this long hangs
 
 
 def main() -> int:
+    return build(OUTPUT)
+
+
+def build(output: Path) -> int:
+    """Build into a folder, which is emptied first; 0 if there was no warning."""
     command = [sys.executable, "-c", JUPYTER_BOOK, "build", str(ROOT)]
-    command += ["-W", "-n", "--keep-going", "--path-output", str(OUTPUT)]
-    shutil.rmtree(OUTPUT, ignore_errors=True)
+    command += ["-W", "-n", "--keep-going", "--path-output", str(output)]
+    shutil.rmtree(output, ignore_errors=True)
     start = time.monotonic()
     try:
         run = subprocess.run(
