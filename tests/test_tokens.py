@@ -14,7 +14,7 @@ import tiktoken
 import tiktoken._educational
 import torch
 import torch.nn.functional as F
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tiktoken.load import data_gym_to_mergeable_bpe_ranks, load_tiktoken_bpe
 from torch.testing import assert_close
@@ -242,6 +242,7 @@ def test_a_vocabulary_of_bytes_needs_no_merge():
 # Encoding and decoding
 
 
+@settings(max_examples=1000)
 @given(UNICODE)
 @example("안녕하세요" * 200)
 @example("a" * 2000 + " " * 700 + "!" * 600)

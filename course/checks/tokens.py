@@ -1033,9 +1033,10 @@ EXERCISES = (
             "each place. `nn.Embedding(rows, width)` is such a table.",
             "The ids choose rows of the first table: (B, T, C). "
             "`torch.arange(T, device=ids.device)` chooses rows of the second: (T, C).",
-            "in `__init__`: self.token_embedding = nn.Embedding(vocab_size, width) and "
-            "self.position_embedding = nn.Embedding(context, width). In `forward`: "
-            "return self.token_embedding(ids) + self.position_embedding(positions).",
+            "in `__init__`: super().__init__(), then self.token_embedding = "
+            "nn.Embedding(vocab_size, width) and self.position_embedding = "
+            "nn.Embedding(context, width). In `forward`: return "
+            "self.token_embedding(ids) + self.position_embedding(positions).",
         ),
         cases=token_and_position_embedding,
     ),
