@@ -56,14 +56,12 @@ def check() -> None:
 def lab(
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
 ) -> None:
-    """Open JupyterLab on your workbook; it is made if it is not there yet."""
+    """Bring your workbook up to date with the course, and open JupyterLab on it."""
     folder = answers.home()
     try:
-        new = workbook.create(folder)
-    except OSError as error:
-        sys.exit(f"The workbook {folder} cannot be written: {error.strerror}.")
-    for path in new:
-        print(f"new in your workbook: {path.relative_to(folder)}")
+        workbook.update(folder)
+    except workbook.WorkbookError as problem:
+        sys.exit(str(problem))
     command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}"]
     raise typer.Exit(subprocess.call(command + ([] if browser else ["--no-browser"])))
 

@@ -1,0 +1,233 @@
+"""A three-way merge of notebooks, cell by cell.
+
+    base     what the course gave last time
+    theirs   what the course gives now
+    mine     the reader's notebook
+
+A cell is told by the exercise it holds, or by its text, or by its id; by an id alone
+only in the end, because other editors drop and renew ids. The rules, in short: what the
+reader wrote stays; what the reader left as it was follows the course; where both
+changed, both are kept, the reader's first. Merging twice is the same as merging once,
+also against the old base: a merge that was cut short may be done again.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+
+import nbformat
+from nbformat import NotebookNode
+
+from course.notebooks import exercise_name
+
+ASKED_AGAIN = """\
+**The exercise `{name}` has changed.** Your answer above is as you left it: compare it \
+with the new text of the exercise, then run it again.
+
+````python
+{stub}
+````"""
+
+# What `exercise_name` cannot see: a cell that Python does not parse, or not yet.
+DECORATED = re.compile(r"^@exercise\b.*\n(?:@.*\n)*(?:def|class)\s+(\w+)", re.M)
+
+
+@dataclass
+class Merged:
+    """The cells of the merged notebook, and what happened to them."""
+
+    cells: list[NotebookNode] = field(default_factory=list)
+    new: int = 0
+    changed: int = 0
+    gone: int = 0
+    answers: int = 0
+    """Exercises that the reader has written something for."""
+    both: list[int] = field(default_factory=list)
+    """Numbers, from 1, of the reader's cells that the course's version follows."""
+    asked_again: list[int] = field(default_factory=list)
+    """Numbers of the answers that a note on the exercise's new text follows."""
+
+
+def merge(
+    base: list[NotebookNode], theirs: list[NotebookNode], mine: list[NotebookNode]
+) -> Merged:
+    """Bring the course's changes since `base` into the reader's cells.
+
+    With an empty base nothing is known of the past: both versions are kept of every
+    cell that differs. The cells that are passed in are not changed.
+    """
+    known, wanted, present = (Counter(map(text, c)) for c in (base, theirs, mine))
+    base_now = _not_yet_replaced(base, theirs, present)
+    untouched = pair(base_now, mine, (_id_and_text, text))
+    mine = [
+        _with_id_of(base_now[untouched[place]], cell) if place in untouched else cell
+        for place, cell in enumerate(mine)
+    ]
+    partner = pair(theirs, mine, SAME)
+    merged = Merged(answers=_answers(mine, known | wanted))
+
+    # Each cell of the course leads a block: itself, and what the reader put under it.
+    # Blocks are named by the cell's place in the course; -1 is what stands above all.
+    blocks: dict[int, list[NotebookNode]] = {-1: []}
+    order = [-1]
+    second: list[NotebookNode] = []
+    for place, cell in enumerate(mine):
+        if place in partner:
+            new = theirs[partner[place]]
+            block = _settle(cell, new, place in untouched, text(new) in known)
+            # A merge that was cut short put the note there already.
+            block = block[:1] + [c for c in block[1:] if text(c) not in present]
+            merged.changed += block[0] is new
+            second += block[1:]
+            order.append(partner[place])
+            blocks[order[-1]] = block
+        # Of a cell and the reader's exact copies of it, none is the copy.
+        elif place in untouched and present[text(cell)] <= known[text(cell)]:
+            merged.gone += 1
+        else:
+            blocks[order[-1]].append(cell)
+
+    if _reordered(base, theirs):
+        order.sort()
+    for k, cell in enumerate(theirs):
+        is_new = wanted[text(cell)] > known[text(cell)]
+        # A cell that the reader deleted stays deleted, unless it asks for an answer.
+        if k not in blocks and (is_new or exercise_of(cell) is not None):
+            blocks[k] = [cell]
+            order.insert(order.index(max(p for p in order if p < k)) + 1, k)
+            merged.new += 1
+    cells = [cell for k in order for cell in blocks[k]]
+    for number, cell in enumerate(cells):
+        if any(cell is one for one in second):
+            (merged.both if cell in theirs else merged.asked_again).append(number)
+    merged.cells = _with_own_ids(cells)
+    return merged
+
+
+def text(cell: NotebookNode) -> tuple[str, str]:
+    """What makes two cells the same: their kind and their source."""
+    return cell.cell_type, cell.source
+
+
+def exercise_of(cell: NotebookNode) -> str | None:
+    """The exercise that a cell holds, even if its Python is not finished yet."""
+    if cell.cell_type != "code" or "@exercise" not in cell.source:
+        return None
+    found = DECORATED.search(cell.source)
+    return exercise_name(cell.source) or (found[1] if found else None)
+
+
+def pair(
+    old: list[NotebookNode],
+    new: list[NotebookNode],
+    keys: Sequence[Callable[[NotebookNode], Hashable | None]],
+) -> dict[int, int]:
+    """Which cell of `old` each cell of `new` is, as {place in new: place in old}.
+
+    The keys are tried one after the other. Of cells with the same key those go together
+    that stand in the same surroundings, and then the first with the first.
+    """
+    pairs: dict[int, int] = {}
+    for key in keys:
+        olds, news = list(map(key, old)), list(map(key, new))
+        same = SequenceMatcher(None, olds, news, autojunk=False).get_matching_blocks()
+        aligned = [(i + n, j + n) for i, j, size in same for n in range(size)]
+        free = defaultdict(list)
+        for i, value in enumerate(olds):
+            free[value].append(i)
+        moved = [(i, j) for j, value in enumerate(news) for i in free[value]]
+        taken = set(pairs.values())
+        for i, j in aligned + moved:
+            if news[j] is not None and i not in taken and j not in pairs:
+                pairs[j] = i
+                taken.add(i)
+    return pairs
+
+
+def _id(cell: NotebookNode) -> str | None:
+    return cell.get("id")
+
+
+def _id_and_text(cell: NotebookNode) -> Hashable | None:
+    return (cell.id, *text(cell)) if "id" in cell else None
+
+
+SAME = (_id_and_text, exercise_of, text, _id)
+"""How two versions of a cell are told, the surest sign first."""
+
+
+def _not_yet_replaced(
+    base: list[NotebookNode], theirs: list[NotebookNode], present: Counter
+) -> list[NotebookNode]:
+    """The base without the cells whose new text stands in the notebook already.
+
+    A merge that was cut short put it there. What still has the old text is then a copy
+    that the reader made.
+    """
+    replaced = {
+        i
+        for k, i in pair(base, theirs, SAME).items()
+        if text(base[i]) != text(theirs[k]) and text(theirs[k]) in present
+    }
+    return [cell for i, cell in enumerate(base) if i not in replaced]
+
+
+def _reordered(base: list[NotebookNode], theirs: list[NotebookNode]) -> bool:
+    """Whether the course itself moved cells."""
+    pairs = pair(base, theirs, SAME)
+    places = [pairs[k] for k in sorted(pairs)]
+    return places != sorted(places)
+
+
+def _with_id_of(course: NotebookNode, cell: NotebookNode) -> NotebookNode:
+    copy = nbformat.from_dict(cell)
+    if "id" in course:
+        copy.id = course.id
+    return copy
+
+
+def _settle(
+    mine: NotebookNode, theirs: NotebookNode, untouched: bool, unchanged: bool
+) -> list[NotebookNode]:
+    """What becomes of a cell: `untouched` by the reader, `unchanged` by the course."""
+    if text(mine) == text(theirs):
+        return [mine]
+    if untouched:
+        return [theirs]
+    if unchanged:
+        return [mine]
+    name = exercise_of(mine)
+    if name is None or name != exercise_of(theirs):
+        return [mine, theirs]
+    # The course's stub, run below the answer, would put it out of use.
+    if _still_asked(theirs.source, mine.source):
+        return [mine]
+    note = ASKED_AGAIN.format(name=name, stub=theirs.source)
+    return [mine, nbformat.v4.new_markdown_cell(note)]
+
+
+def _still_asked(stub: str, answer: str) -> bool:
+    """Whether the answer holds every line of the stub: there is nothing to tell."""
+    lines = {line.strip() for line in answer.splitlines()}
+    asked = (line.strip() for line in stub.splitlines())
+    return all(line in lines for line in asked if not line.startswith("..."))
+
+
+def _answers(mine: list[NotebookNode], given: Counter) -> int:
+    return len({exercise_of(c) for c in mine if text(c) not in given} - {None})
+
+
+def _with_own_ids(cells: list[NotebookNode]) -> list[NotebookNode]:
+    """Copies of the cells; a cell whose id is missing or taken gets a new one."""
+    seen: set[str] = set()
+    copies = list(map(nbformat.from_dict, cells))
+    for cell in copies:
+        if cell.get("id") is None or cell.id in seen:
+            cell.id = uuid.uuid4().hex[:8]
+        seen.add(cell.id)
+    return copies
