@@ -47,6 +47,14 @@ def _refusal(answer: Callable, *args: Any) -> str:
     return "no exception"
 
 
+def _encoded(answer: Callable, text: str, tokens_from_256: list) -> Any:
+    return _with_ranks(answer, text, tokens_from_256)
+
+
+def _decoded(answer: Callable, ids: list[int], tokens_from_256: list) -> Any:
+    return _with_ranks(answer, ids, tokens_from_256)
+
+
 def _with_ranks(answer: Callable, given: Any, tokens_from_256: list) -> Any:
     """Call the answer with a whole vocabulary; the verdict names only the merges.
 
@@ -71,7 +79,7 @@ def pair_counts() -> Iterator[Case]:
         Mistake(
             "The keys are pairs: tuples of two tokens, such as `(b'l', b'o')`, not the "
             "two joined.",
-            when=lambda got: all(isinstance(key, bytes | str) for key in got),
+            when=lambda got: got and all(isinstance(key, bytes | str) for key in got),
         ),
         Mistake(
             "The keys hold numbers: iterating over `bytes` gives whole numbers. A word "
@@ -119,7 +127,7 @@ def pair_counts() -> Iterator[Case]:
             Mistake(
                 "The last pair of a word is missing: n tokens make n - 1 pairs, and "
                 "`range(n)` stops before n.",
-                when=lambda got: _pair("er") not in got,
+                when=lambda got: _pair("we") in got and _pair("er") not in got,
             ),
         ),
     )
@@ -180,6 +188,11 @@ def merge() -> Iterator[Case]:
         mistakes=(
             off_the_end,
             unjoined,
+            Mistake(
+                "Return a tuple, `tuple(merged)`: words are keys of a dict, and a list "
+                "cannot be a key.",
+                when=lambda got: isinstance(got, list),
+            ),
             Mistake(
                 "Only the first occurrence is merged. Go on to the end of the word.",
                 equals=(b"ab", b"a", b"b", b"c"),
@@ -411,7 +424,7 @@ def train_bpe() -> Iterator[Case]:
     yield Case(
         "more tokens than the text can give: an exception",
         args=("abab", 300),
-        call=lambda answer, text, size: _refusal(answer, text, size),
+        call=lambda answer, text, vocab_size: _refusal(answer, text, vocab_size),
         expected="an exception",
         mistakes=(
             Mistake(
@@ -449,7 +462,7 @@ def encode() -> Iterator[Case]:
         return Case(
             title,
             args=(text, new),
-            call=_with_ranks,
+            call=_encoded,
             expected=theirs.encode_ordinary(text),
             mistakes=(*mistakes, *common),
         )
@@ -547,7 +560,7 @@ def decode() -> Iterator[Case]:
     yield Case(
         "tokens of letters",
         args=([257, 32, 104, 105, 257], ["th", "the"]),
-        call=_with_ranks,
+        call=_decoded,
         expected="the hithe",
         mistakes=(
             as_bytes,
@@ -569,7 +582,7 @@ def decode() -> Iterator[Case]:
         "a character spread over two tokens",
         # 안 is EC 95 88, 녕 is EB 85 95.
         args=([0xEC, 256, 0xEB, 0x85, 0x95], [b"\x95\x88"]),
-        call=_with_ranks,
+        call=_decoded,
         expected="안녕",
         mistakes=(
             as_bytes,
@@ -584,7 +597,7 @@ def decode() -> Iterator[Case]:
     yield Case(
         "bytes that are no UTF-8",
         args=([65, 0xEC, 0x95, 66, 0xFF], []),
-        call=_with_ranks,
+        call=_decoded,
         expected=b"A\xec\x95B\xff".decode("utf-8", "replace"),
         mistakes=(
             as_bytes,
@@ -605,7 +618,7 @@ def decode() -> Iterator[Case]:
             ),
         ),
     )
-    yield Case("no ids, no text", args=([], []), call=_with_ranks, expected="")
+    yield Case("no ids, no text", args=([], []), call=_decoded, expected="")
     yield Case(
         "an id that is not in the vocabulary: an exception",
         args=([65, 300], ["ab"]),
@@ -759,11 +772,14 @@ def windows() -> Iterator[Case]:
 
 
 def _tables(vocab_size: int, context: int, width: int) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    return (
-        torch.randn(vocab_size, width, generator=generator),
-        torch.randn(context, width, generator=generator),
-    )
+    """Tables that can be added in one's head: token 3 is 3.0, 3.1, 3.2, ...
+
+    The place t is 100 (t + 1), and 10 more for each channel.
+    """
+    channels = torch.arange(width)
+    tokens = torch.arange(vocab_size)[:, None] + channels / 10
+    positions = 100 * (torch.arange(context)[:, None] + 1.0) + 10 * channels
+    return tokens, positions
 
 
 def _embedded(cls: type, ids: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
@@ -787,6 +803,10 @@ class _OneDevice(TorchFunctionMode):
         if len({tensor.device for tensor in tensors}) > 1:
             raise RuntimeError("tensors on two devices")
         return func(*args, **(kwargs or {}))
+
+
+def _refused(cls: type, ids: Tensor, tokens: Tensor, positions: Tensor) -> str:
+    return _refusal(_embedded, cls, ids, tokens, positions)
 
 
 def _where_new_tensors_go(
@@ -918,7 +938,7 @@ def token_and_position_embedding() -> Iterator[Case]:
     yield Case(
         "a text longer than the context: an exception",
         args=(torch.tensor([[1, 2, 3, 4]]), *_tables(5, 3, 2)),
-        call=lambda cls, *args: _refusal(_embedded, cls, *args),
+        call=_refused,
         expected="an exception",
         mistakes=(
             Mistake(
