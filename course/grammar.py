@@ -18,7 +18,7 @@ from bisect import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate, takewhile
+from itertools import accumulate, product, takewhile
 
 Forms = Mapping[str, str]
 
@@ -53,6 +53,15 @@ class Fact:
     def probabilities(self) -> list[float]:
         total = math.fsum(self.weights)
         return [weight / total for weight in self.weights]
+
+    @cached_property
+    def by_word(self) -> dict[str, dict[str, list[int]]]:
+        """form -> word -> the values that have this word for the form."""
+        found: dict[str, dict[str, list[int]]] = {form: {} for form in self.values[0]}
+        for index, value in enumerate(self.values):
+            for form, word in value.items():
+                found[form].setdefault(word, []).append(index)
+        return found
 
 
 @dataclass(frozen=True)
@@ -253,14 +262,27 @@ Derivation = tuple[float, Plot, dict[str, int]]
 """Bits, the plot, and for each fact the index of its value."""
 
 
+State = tuple[int, float, dict[str, list[int]]]
+"""A reading so far: the place it has come to, bits, and for each fact that was told the
+values that it may still have."""
+
+
 def derivations(grammar: Grammar, text: str) -> Iterator[Derivation]:
     """Every way in which the grammar can write `text`."""
     root = grammar.root
     for plot, p, row in zip(
         grammar.plots, root.probabilities, root.options, strict=True
     ):
-        for at, bits, values in _read(grammar, row, text, 0, {}):
-            if at == len(text):
+        for at, bits, possible in _read(grammar, row, text, [(0, 0.0, {})]):
+            if at < len(text):
+                continue
+            # A fact of which the text leaves two values open has been read in two ways.
+            open_values = [
+                possible.get(name, range(len(grammar.facts[name].values)))
+                for name in plot.facts
+            ]
+            for indices in product(*open_values):
+                values = dict(zip(plot.facts, indices, strict=True))
                 facts = _bits_of_facts(grammar, values)
                 yield bits + facts - math.log2(p), plot, values
 
@@ -268,9 +290,7 @@ def derivations(grammar: Grammar, text: str) -> Iterator[Derivation]:
 def reach(grammar: Grammar, text: str) -> int:
     """How many characters of `text` some text of the grammar begins with."""
     watched = _Watched(text)
-    for row in grammar.root.options:
-        for at, _, _ in _read(grammar, row, watched, 0, {}):
-            watched.furthest = max(watched.furthest, at)
+    _read(grammar, grammar.root, watched, [(0, 0.0, {})])
     return watched.furthest
 
 
@@ -297,37 +317,48 @@ def _read(
     grammar: Grammar,
     node: Literal | Slot | Choice | Row,
     text: str,
-    at: int,
-    values: dict[str, int],
-) -> Iterator[tuple[int, float, dict[str, int]]]:
-    """All readings of `node` from place `at`: where it ends, bits, facts known now."""
+    states: list[State],
+) -> list[State]:
+    """All readings after `node`, of the readings before it; most soon come to none."""
     if isinstance(node, Literal):
-        if text.startswith(node.text, at):
-            yield at + len(node.text), 0.0, values
-    elif isinstance(node, Slot):
-        fact = grammar.facts[node.fact]
-        known = values.get(node.fact)
-        for index in range(len(fact.values)) if known is None else (known,):
-            form = fact.values[index][node.form]
-            if text.startswith(form, at):
-                yield at + len(form), 0.0, {**values, node.fact: index}
-    elif isinstance(node, Choice):
+        return [
+            (at + len(node.text), bits, values)
+            for at, bits, values in states
+            if text.startswith(node.text, at)
+        ]
+    if isinstance(node, Slot):
+        return [
+            after for state in states for after in _told_at(grammar, node, text, state)
+        ]
+    if isinstance(node, Choice):
+        found = []
         for p, option in zip(node.probabilities, node.options, strict=True):
-            for end, bits, found in _read(grammar, option, text, at, values):
-                yield end, bits - math.log2(p), found
-    else:
-        yield from _read_row(grammar, node.nodes, text, at, values)
+            paid = [(at, bits - math.log2(p), values) for at, bits, values in states]
+            found += _read(grammar, option, text, paid)
+        return found
+    for inner in node.nodes:
+        if not states:
+            break
+        states = _read(grammar, inner, text, states)
+    return states
 
 
-def _read_row(
-    grammar: Grammar, nodes: tuple, text: str, at: int, values: dict[str, int]
-) -> Iterator[tuple[int, float, dict[str, int]]]:
-    if not nodes:
-        yield at, 0.0, values
-        return
-    for end, bits, found in _read(grammar, nodes[0], text, at, values):
-        for last, more, all_found in _read_row(grammar, nodes[1:], text, end, found):
-            yield last, bits + more, all_found
+def _told_at(grammar: Grammar, slot: Slot, text: str, state: State) -> Iterator[State]:
+    """The readings in which the fact has a value whose form stands here."""
+    at, bits, possible = state
+    fact = grammar.facts[slot.fact]
+    by_word = fact.by_word[slot.form]
+    known = possible.get(slot.fact)
+    for word in (
+        by_word
+        if known is None
+        else {fact.values[index][slot.form]: None for index in known}
+    ):
+        if text.startswith(word, at):
+            left = by_word[word]
+            if known is not None:
+                left = [i for i in known if fact.values[i][slot.form] == word]
+            yield at + len(word), bits, {**possible, slot.fact: left}
 
 
 def clashes(grammar: Grammar, look_ahead: int = 24) -> list[str]:

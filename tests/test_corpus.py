@@ -180,6 +180,22 @@ AMBIGUOUS = {
 TWO = Fact("two", ({"same": "x", "own": "1"}, {"same": "x", "own": "2"}))
 
 
+@pytest.mark.parametrize(
+    ("case", "text", "ways"),
+    [
+        ("two options alike", "abc", 2),
+        ("a split in two ways", "abc", 2),
+        ("an empty option", "a", 2),
+        ("a fact that is never told", "once", 2),
+        ("a fact that is told sometimes", "once nobody", 2),
+        ("a fact told by a form that two values share", "x", 2),
+    ],
+)
+def test_a_text_that_can_be_read_in_two_ways_is_read_in_two_ways(case, text, ways):
+    grammar = Grammar((AMBIGUOUS[case],), {"who": WHO, "two": TWO})
+    assert len(list(derivations(grammar, text))) == ways
+
+
 @pytest.mark.parametrize("case", AMBIGUOUS)
 def test_a_grammar_that_can_be_read_in_two_ways_is_found_out(case):
     grammar = Grammar((AMBIGUOUS[case],), {"who": WHO, "two": TWO})
