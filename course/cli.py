@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import Annotated
@@ -63,6 +64,8 @@ def lab(
     except workbook.WorkbookError as problem:
         sys.exit(str(problem))
     command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}"]
+    if os.geteuid() == 0:
+        command.append("--allow-root")  # as in a container; it serves this machine only
     raise typer.Exit(subprocess.call(command + ([] if browser else ["--no-browser"])))
 
 
