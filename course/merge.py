@@ -64,8 +64,12 @@ def merge(
     known, wanted, present = (Counter(map(text, c)) for c in (base, theirs, mine))
     base_now = _not_yet_replaced(base, theirs, present)
     untouched = pair(base_now, mine, (_id_and_text, text))
+    settled = pair(theirs, mine, (_id_and_text,))
+    # The reader's editor may have renewed the ids: what the text tells counts more.
     mine = [
-        _with_id_of(base_now[untouched[place]], cell) if place in untouched else cell
+        _with_id_of(base_now[untouched[place]], cell)
+        if place in untouched and place not in settled
+        else cell
         for place, cell in enumerate(mine)
     ]
     partner = pair(theirs, mine, SAME)
@@ -92,7 +96,8 @@ def merge(
         else:
             blocks[order[-1]].append(cell)
 
-    if _reordered(base, theirs):
+    # The reader's order stays, unless it is only the course's old one.
+    if _reordered(base, theirs) or not _reordered(base, mine):
         order.sort()
     for k, cell in enumerate(theirs):
         is_new = wanted[text(cell)] > known[text(cell)]
@@ -150,7 +155,8 @@ def pair(
 
 
 def _id(cell: NotebookNode) -> str | None:
-    return cell.get("id")
+    # An exercise is never told by its id: it may have been taken for another.
+    return cell.get("id") if exercise_of(cell) is None else None
 
 
 def _id_and_text(cell: NotebookNode) -> Hashable | None:
@@ -177,10 +183,10 @@ def _not_yet_replaced(
     return [cell for i, cell in enumerate(base) if i not in replaced]
 
 
-def _reordered(base: list[NotebookNode], theirs: list[NotebookNode]) -> bool:
-    """Whether the course itself moved cells."""
-    pairs = pair(base, theirs, SAME)
-    places = [pairs[k] for k in sorted(pairs)]
+def _reordered(before: list[NotebookNode], after: list[NotebookNode]) -> bool:
+    """Whether cells of `before` stand in another order in `after`."""
+    pairs = pair(before, after, SAME)
+    places = [pairs[j] for j in sorted(pairs)]
     return places != sorted(places)
 
 

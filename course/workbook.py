@@ -106,23 +106,25 @@ def load(path: Path) -> Yours:
     except (ValueError, RecursionError) as error:
         line = f", line {error.lineno}" if hasattr(error, "lineno") else ""
         raise Unreadable(f"no valid JSON{line}") from error
-    version = "?"
+    why = "no notebook"
     try:
         version = f"{content['nbformat']}.{content.get('nbformat_minor', 0)}"
         if content["nbformat"] == 4:
             _fill_in(content)
+        elif content["nbformat"] > 4:
+            why = f"format {version}, which is newer than this course"
         notebook = nbformat.convert(nbformat.reader.reads(json.dumps(content)), 4)
-        for cell in notebook.cells:
-            if not isinstance(cell.source, str):
-                raise TypeError(cell.source)
+        if not all(isinstance(cell.source, str) for cell in notebook.cells):
+            raise TypeError("a cell whose source is no text")
     # What is no notebook fails in many ways.
     except Exception as error:
-        raise Unreadable(f"no notebook of format 4, but {version}") from error
+        raise Unreadable(why) from error
     return Yours(path, data, notebook, version)
 
 
 def _fill_in(content: dict) -> None:
     content.setdefault("metadata", {})
+    content.setdefault("nbformat_minor", 0)
     for cell in content["cells"]:
         cell.setdefault("metadata", {})
         cell.setdefault("source", "")

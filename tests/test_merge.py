@@ -13,9 +13,8 @@ from course.merge import exercise_of, merge, text
 
 
 def md(source, id=None):
-    return NotebookNode(
-        cell_type="markdown", id=id or f"md-{source[:1]}", metadata={}, source=source
-    )
+    id = id or "md-" + source.strip("#- ")[:1]
+    return NotebookNode(cell_type="markdown", id=id, metadata={}, source=source)
 
 
 def code(source, id=None):

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import itertools
+import json
+import multiprocessing
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
+
+import nbformat
 import pytest
 from typer.testing import CliRunner
 
 from course import answers, cli, workbook
 from course.checks import CHAPTERS, chapters
 from course.exercise import solution
+from course.merge import text
+from course.notebooks import ROOT, exercise_name, read, solved
 from course.notebooks import chapters as notebook_paths
-from course.notebooks import exercise_name, read, solved
+from course.workbook import WorkbookError
+from tests.test_merge import code, md, stub
 
 TOTAL = sum(map(len, chapters().values()))
 
@@ -33,8 +54,687 @@ def test_it_has_every_chapter_without_outputs_and_without_solutions(home):
         cells = read(path).cells
         code = [cell for cell in cells if cell.cell_type == "code"]
         assert all(not c.outputs and c.execution_count is None for c in code)
-        assert any(exercise_name(cell.source) for cell in code)
-        assert not any("literalinclude" in cell.source for cell in cells)
+        names = [name for c in code if (name := exercise_name(c.source))]
+        assert names
+        for cell in cells:
+            assert not any(f":pyobject: {name}" in cell.source for name in names)
+
+
+# Small chapters, made here: what the course gives at first, and after an update.
+
+FIRST = {
+    "week1/letters": [
+        md("# Letters"),
+        stub("count"),
+        md("Now use it."),
+        code("count('abc')", "use"),
+        stub("join"),
+    ],
+    "week2/words": [md("# Words"), stub("split"), md("The end.")],
+}
+LATER = {
+    "week1/letters": [
+        md("# Letters, better", "md-L"),
+        stub("count"),
+        md("Now use it."),
+        code("count('abcd')", "use"),
+        md("A new thought.", "thought"),
+        stub("join", "Join, with a sign between."),
+    ],
+    "week2/words": [md("# Words"), md("Hello.", "hello"), stub("split")],
+    "week3/lines": [md("# Lines"), stub("wrap")],
+}
+
+
+def publish(root, chapters):
+    """Lay out a course with these chapters."""
+    for name, cells in chapters.items():
+        save(root / "chapters" / f"{name}.ipynb", cells)
+    return root
+
+
+def save(path, cells, minor=5, **more):
+    content = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": minor}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content | more))
+
+
+def cells_of(path):
+    return workbook.load(path).notebook.cells
+
+
+def sources_of(path):
+    return [cell.source for cell in cells_of(path)]
+
+
+ANSWERS = {
+    "week1/letters": {
+        1: '@exercise\ndef count(a):\n    """Add."""\n    return len(a)',
+        4: '@exercise\ndef join(a):\n    """Add."""\n    return "".join(a)',
+    },
+    "week2/words": {
+        1: '@exercise\ndef split(a):\n    """Add."""\n    return a.split()'
+    },
+}
+SCRATCH = "my_own = 'experiment'"
+
+
+def work(folder):
+    """What a reader does: answers every exercise, and adds cells and files."""
+    for name, answers_ in ANSWERS.items():
+        path = folder / f"{name}.ipynb"
+        cells = cells_of(path)
+        for place, answer in answers_.items():
+            cells[place].source = answer
+        save(path, [*cells, code(SCRATCH, "mine")])
+    (folder / "week1" / "notes.txt").write_text("my notes")
+
+
+def lost(folder):
+    """Everything of the reader's work that is not where the reader left it."""
+    missing = []
+    for name, answers_ in ANSWERS.items():
+        there = sources_of(folder / f"{name}.ipynb")
+        missing += [s for s in [*answers_.values(), SCRATCH] if s not in there]
+    notes = folder / "week1" / "notes.txt"
+    return missing + ([] if notes.read_text() == "my notes" else ["notes"])
+
+
+def contents(folder):
+    """Every file of a workbook that is not left over from a write cut short."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and not re.search(r"^\..*\.\w{8}$", path.name)
+    }
+
+
+def all_texts(folder):
+    """The cells of every notebook, without the ids, which may differ."""
+    return {
+        name: [text(cell) for cell in cells_of(folder / name)]
+        for name in contents(folder)
+        if name.endswith(".ipynb")
+    }
+
+
+@pytest.fixture
+def first(tmp_path):
+    return publish(tmp_path / "first", FIRST)
+
+
+@pytest.fixture
+def later(tmp_path):
+    return publish(tmp_path / "later", LATER)
+
+
+@pytest.fixture
+def book(tmp_path, first):
+    """A workbook in which the reader has worked."""
+    folder = tmp_path / "workbook"
+    update(folder, first)
+    work(folder)
+    return folder
+
+
+def update(folder, root):
+    """Update, and return the lines that it says."""
+    lines: list[str] = []
+    workbook.update(folder, root, lines.append)
+    assert all("\n" not in line for line in lines)
+    return lines
+
+
+def test_an_update_brings_what_is_new_and_keeps_what_is_yours(book, later):
+    lines = update(book, later)
+    assert lost(book) == []
+    letters = sources_of(book / "week1" / "letters.ipynb")
+    assert letters[0] == "# Letters, better"
+    assert letters[3:5] == ["count('abcd')", "A new thought."]
+    assert letters[-2].startswith("**The exercise `join` has changed.**")
+    assert sources_of(book / "week2" / "words.ipynb") == [
+        "# Words", "Hello.", ANSWERS["week2/words"][1], SCRATCH
+    ]  # fmt: skip
+    assert lines == [
+        "letters: 1 cell new, 2 cells changed, exercise changed: see the note under "
+        "cell 6, your 2 answers kept",
+        "words: 1 cell new, 1 cell gone, your 1 answer kept",
+        "lines: new in your workbook: week3/lines.ipynb",
+    ]
+
+
+def test_a_second_run_changes_nothing_and_says_nothing(book, later):
+    update(book, later)
+    before = contents(book)
+    assert update(book, later) == []
+    assert contents(book) == before
+
+
+def test_the_notebook_as_it_was_is_kept_beside(book, later):
+    path = book / "week1" / "letters.ipynb"
+    before = path.read_bytes()
+    update(book, later)
+    assert (book / ".course" / "before" / "week1" / "letters.ipynb").read_bytes() == (
+        before
+    )
+
+
+def test_outputs_stay_where_the_code_stays(book, later):
+    path = book / "week1" / "letters.ipynb"
+    cells = cells_of(path)
+    out = {"output_type": "stream", "name": "stdout", "text": "hi"}
+    cells[1].outputs, cells[3].outputs = [out], [out]
+    save(path, cells)
+    update(book, later)
+    cells = cells_of(path)
+    assert cells[1].outputs == [out]
+    assert cells[3].outputs == []
+
+
+def test_both_versions_of_a_cell_are_kept_and_the_line_says_where(book, later):
+    path = book / "week1" / "letters.ipynb"
+    cells = cells_of(path)
+    cells[3].source = "count('mine')"
+    save(path, cells)
+    (line, *_) = update(book, later)
+    assert "both versions kept (yours in cell 4, the course's right below)" in line
+    assert sources_of(path)[3:5] == ["count('mine')", "count('abcd')"]
+
+
+def test_a_workbook_from_before_there_were_records(book, first, later):
+    shutil.rmtree(book / ".course")
+    assert update(book, first) == []
+    shutil.rmtree(book / ".course")
+    (line, *_) = update(book, later)
+    assert "there is no record of what the course gave last" in line
+    assert lost(book) == []
+    assert {"# Letters", "# Letters, better"} <= set(
+        sources_of(book / "week1" / "letters.ipynb")
+    )
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff\xfe\x00"])
+def test_a_damaged_record_is_one_line(book, first, later, damage):
+    record = book / ".course" / "given" / "week1" / "letters.ipynb"
+    record.write_bytes(damage)
+    (line,) = update(book, first)
+    assert "the record of what the course gave last is damaged" in line
+    assert update(book, first) == []
+    record.write_bytes(damage)
+    (line, *_) = update(book, later)
+    assert "where in doubt both versions were kept" in line
+    assert lost(book) == []
+    assert update(book, later) == []
+
+
+# Notebooks that are not as the course made them.
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b'{"cells": [\n"half', "no valid JSON, line 2"),
+        (b"", "no valid JSON, line 1"),
+        (b"\xff\xfe\xfa", "no valid JSON"),
+        (b"[]", "no notebook"),
+        (b'{"nbformat": 4, "cells": [1]}', "no notebook"),
+        (b'{"nbformat": 4, "cells": [{"cell_type": "code", "source": 3}]}', "no note"),
+        (b'{"nbformat": 5, "cells": []}', "format 5.0, which is newer"),
+    ],
+)
+def test_a_notebook_that_cannot_be_read_stays_and_a_fresh_one_is_beside(
+    book, later, content, why
+):
+    path = book / "week1" / "letters.ipynb"
+    path.write_bytes(content)
+    line = update(book, later)[0]
+    assert f"week1/letters.ipynb cannot be read ({why}" in line
+    assert line.endswith("new in your workbook: week1/letters.fresh.ipynb")
+    assert path.read_bytes() == content
+    fresh = path.with_name("letters.fresh.ipynb")
+    assert len(sources_of(fresh)) == len(LATER["week1/letters"])
+    # From now on the fresh one is the reader's: it is kept up to date.
+    (line,) = update(book, later)
+    assert line.startswith("letters (week1/letters.fresh.ipynb): week1/letters.ipynb")
+    assert path.read_bytes() == content
+    assert not path.with_name("letters.fresh-2.ipynb").exists()
+
+
+def test_a_fresh_copy_never_takes_a_name_that_is_taken(book, later):
+    path = book / "week1" / "letters.ipynb"
+    other = path.with_name("letters.fresh.ipynb")
+    path.write_bytes(b"{")
+    other.write_bytes(b"[")
+    assert "letters.fresh-2.ipynb" in update(book, later)[0]
+    assert (path.read_bytes(), other.read_bytes()) == (b"{", b"[")
+
+
+def test_a_folder_with_the_name_of_a_notebook(book, later):
+    path = book / "week1" / "letters.ipynb"
+    path.unlink()
+    path.mkdir()
+    assert "cannot be read (Is a directory) and stays" in update(book, later)[0]
+    assert path.with_name("letters.fresh.ipynb").is_file()
+
+
+def strip_ids(cells):
+    for cell in cells:
+        cell.pop("id", None)
+    return cells
+
+
+def test_an_older_jupyter_without_ids(book, later):
+    path = book / "week1" / "letters.ipynb"
+    save(path, strip_ids(cells_of(path)), minor=4)
+    line = update(book, later)[0]
+    assert "saved by another Jupyter (format 4.4)" in line
+    assert lost(book) == []
+    assert sources_of(path)[:4:3] == ["# Letters, better", "count('abcd')"]
+    nbformat.validate(nbformat.read(path, as_version=4))
+
+
+def test_the_format_of_old_jupyter_3(book, later):
+    path = book / "week1" / "letters.ipynb"
+    old = nbformat.v3.new_worksheet(
+        cells=[
+            nbformat.v3.new_code_cell(input=cell.source)
+            if cell.cell_type == "code"
+            else nbformat.v3.new_text_cell("markdown", source=cell.source)
+            for cell in cells_of(path)
+        ]
+    )
+    data = nbformat.v3.writes_json(nbformat.v3.new_notebook(worksheets=[old])).encode()
+    path.write_bytes(data)
+    line = update(book, later)[0]
+    assert "saved by another Jupyter (format 3.0)" in line
+    assert "as it was it is in .course/before" in line
+    assert (book / ".course" / "before" / "week1" / "letters.ipynb").read_bytes() == (
+        data
+    )
+    assert lost(book) == []
+    assert "A new thought." in sources_of(path)
+    nbformat.validate(nbformat.read(path, as_version=4))
+
+
+def test_a_newer_jupyter_keeps_its_format_and_what_we_do_not_know(book, later):
+    path = book / "week1" / "letters.ipynb"
+    cells = cells_of(path)
+    cells[1]["mood"] = "new"
+    save(path, cells, minor=9, theme="new")
+    assert "saved by another Jupyter (format 4.9)" in update(book, later)[0]
+    content = json.loads(path.read_text())
+    assert (content["nbformat_minor"], content["theme"]) == (9, "new")
+    assert content["cells"][1]["mood"] == "new"
+    assert lost(book) == []
+
+
+def test_an_editor_that_leaves_out_what_it_does_not_need(book, later):
+    path = book / "week1" / "letters.ipynb"
+    cells = [{"cell_type": c.cell_type, "source": c.source} for c in cells_of(path)]
+    path.write_text(json.dumps({"nbformat": 4, "cells": cells}))
+    update(book, later)
+    assert lost(book) == []
+    assert "A new thought." in sources_of(path)
+
+
+def test_half_a_character_survives(book, later):
+    path = book / "week1" / "letters.ipynb"
+    save(path, [*cells_of(path), code("'\ud83d'", "half")])
+    update(book, later)
+    assert "'\ud83d'" in sources_of(path)
+
+
+def test_a_deleted_notebook_comes_back_fresh(book, first):
+    (book / "week2" / "words.ipynb").unlink()
+    assert update(book, first) == ["words: new in your workbook: week2/words.ipynb"]
+    assert sources_of(book / "week2" / "words.ipynb") == [
+        cell.source for cell in FIRST["week2/words"]
+    ]
+
+
+@pytest.mark.parametrize("name", ["week1/mine.ipynb", "done/letters.ipynb"])
+def test_a_renamed_notebook_stays_the_readers(book, later, name):
+    path, other = book / "week1" / "letters.ipynb", book / name
+    other.parent.mkdir(exist_ok=True)
+    path.rename(other)
+    assert update(book, later)[0].startswith(f"letters ({name}): 1 cell new")
+    assert not path.exists()
+    there = sources_of(other)
+    assert {*ANSWERS["week1/letters"].values(), SCRATCH, "A new thought."} <= {*there}
+    assert update(book, later) == []
+
+
+def test_a_renamed_notebook_that_is_hard_to_know_gets_a_fresh_one_beside(book, first):
+    path = book / "week1" / "letters.ipynb"
+    other = path.rename(path.with_name("mine.ipynb"))
+    save(other, [code(SCRATCH, "mine")])
+    before = other.read_bytes()
+    assert update(book, first) == ["letters: new in your workbook: week1/letters.ipynb"]
+    assert other.read_bytes() == before
+
+
+def test_the_readers_own_notebook_with_the_name_of_a_new_chapter(book, later):
+    path = book / "week3" / "lines.ipynb"
+    save(path, [md("My poems"), code("poem()")])
+    before = path.read_bytes()
+    line = update(book, later)[-1]
+    assert "week3/lines.ipynb is a notebook of your own and stays as it is" in line
+    assert path.read_bytes() == before
+    assert len(sources_of(path.with_name("lines.fresh.ipynb"))) == 2
+    assert update(book, later) == []
+
+
+def test_the_readme_is_kept_new_until_the_reader_changes_it(book, first):
+    readme, record = book / "README.md", book / ".course" / "given" / "README.md"
+    for path in (readme, record):
+        path.write_text("as it was once")
+    update(book, first)
+    assert readme.read_text().startswith("# Your workbook")
+    readme.write_text("mine")
+    record.write_text("as it was once")
+    update(book, first)
+    assert readme.read_text() == "mine"
+
+
+# Folders and disks that do not do what they should.
+
+
+def test_a_file_where_a_folder_should_be(book, later):
+    file = book / "week3"
+    file.write_text("mine")
+    with pytest.raises(WorkbookError, match="week3 is a file where a folder should be"):
+        update(book, later)
+    assert file.read_text() == "mine"
+    assert lost(book) == []
+    file.unlink()
+    update(book, later)
+    assert len(sources_of(book / "week3" / "lines.ipynb")) == 2
+
+
+def refusal(folder, root):
+    """Why an update stops, or None."""
+    try:
+        update(folder, root)
+    except WorkbookError as problem:
+        return str(problem)
+    return None
+
+
+@contextmanager
+def read_only(folder):
+    """Nothing in the folder can be written, even if root runs the tests."""
+    paths = [folder, *folder.rglob("*")]
+    modes = [(path, path.stat().st_mode) for path in paths]
+    root = os.geteuid() == 0
+    for path in paths:
+        path.chmod(0o555)
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        for path, mode in modes:
+            path.chmod(mode)
+
+
+def test_a_read_only_folder_is_one_clear_line():
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        folder = Path(place) / "workbook"
+        first, later = publish(Path(place) / "1", FIRST), Path(place) / "2"
+        publish(later, LATER)
+        update(folder, first)
+        work(folder)
+        before = contents(folder)
+        with (
+            read_only(folder),
+            pytest.raises(WorkbookError, match="cannot be written: Permission denied"),
+        ):
+            update(folder, later)
+        assert contents(folder) == before
+
+
+def test_a_disk_that_fills_up_at_any_write_loses_nothing(
+    book, first, later, tmp_path, monkeypatch
+):
+    for writes in itertools.count():
+        folder = shutil.copytree(book, tmp_path / f"full-{writes}")
+        left = iter([True] * writes)
+
+        def fsync(handle, left=left):
+            if not next(left, False):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fsync)
+            problem = refusal(folder, later)
+        assert lost(folder) == []
+        if problem is None:
+            break
+        assert "cannot be written: No space left on device." in problem
+        update(folder, later)
+        assert lost(folder) == []
+        assert "A new thought." in sources_of(folder / "week1" / "letters.ipynb")
+    assert writes == 8  # three for each old chapter, two for the new one
+
+
+def test_a_lock_that_is_held_is_one_clear_line_and_a_stale_one_does_not_block(
+    book, later
+):
+    lock = book / ".course" / "lock"
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(WorkbookError, match="is being updated by another program"):
+            update(book, later)
+    assert lock.exists()
+    assert len(update(book, later)) == 3
+
+
+def test_a_file_system_without_locks(book, later, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert len(update(book, later)) == 3
+
+
+def test_a_notebook_that_is_saved_during_the_update(book, later, monkeypatch):
+    path = book / "week1" / "letters.ipynb"
+    merge, times = workbook.merge, []
+
+    def merge_while_jupyter_saves(*cells):
+        if not times:
+            save(path, [*cells_of(path), code("just_saved()", "j")])
+        times.append(1)
+        return merge(*cells)
+
+    monkeypatch.setattr(workbook, "merge", merge_while_jupyter_saves)
+    update(book, later)
+    assert {"just_saved()", "A new thought."} <= set(sources_of(path))
+    assert lost(book) == []
+
+
+# An update that is killed. Processes are forked from a server that has imported all.
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([__name__])
+
+
+def update_and_die(folder, root, moment):
+    """Update, but kill this process at the given moment of its writing.
+
+    Each file has four: its temporary file is there, half of its data is there, all of
+    it is there, and it has its name.
+    """
+    passing = itertools.count(1)
+
+    def perhaps_die(*_):
+        if next(passing) == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    fdopen, replace = os.fdopen, os.replace
+
+    def open_and_write_in_halves(handle, mode):
+        perhaps_die()
+        file = fdopen(handle, mode, buffering=0)
+        wrapped = mock.MagicMock(wraps=file)
+        wrapped.__enter__.return_value, wrapped.__exit__.return_value = wrapped, False
+        wrapped.write.side_effect = lambda data: (
+            file.write(data[: len(data) // 2]),
+            perhaps_die(),
+            file.write(data[len(data) // 2 :]),
+        )
+        return wrapped
+
+    def replace_and_perhaps_die(*paths):
+        perhaps_die()
+        replace(*paths)
+        perhaps_die()
+
+    os.fdopen, os.replace = open_and_write_in_halves, replace_and_perhaps_die
+    workbook.update(folder, root, say=lambda line: None)
+
+
+def killed(folder, root, moment):
+    """Run an update that dies at a moment; whether it died."""
+    process = FORKS.Process(target=update_and_die, args=(folder, root, moment))
+    process.start()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
+
+
+def test_an_update_that_is_killed_at_every_moment_loses_nothing(book, later, tmp_path):
+    whole = shutil.copytree(book, tmp_path / "whole")
+    update(whole, later)
+    for moment in itertools.count(1):
+        folder = shutil.copytree(book, tmp_path / f"killed-{moment}")
+        if not killed(folder, later, moment):
+            break
+        assert lost(folder) == []
+        update(folder, later)
+        assert lost(folder) == []
+        assert all_texts(folder) == all_texts(whole)
+        assert update(folder, later) == []
+    assert moment - 1 == 8 * 4  # eight files, four moments each
+
+
+def test_a_first_run_that_is_killed_at_every_moment_is_finished_by_the_next(
+    first, tmp_path
+):
+    whole = tmp_path / "whole"
+    update(whole, first)
+    for moment in itertools.count(1):
+        folder = tmp_path / f"killed-{moment}"
+        if not killed(folder, first, moment):
+            break
+        update(folder, first)
+        assert all_texts(folder) == all_texts(whole)
+        assert (folder / "README.md").read_bytes() == (whole / "README.md").read_bytes()
+    assert moment - 1 == 6 * 4  # two chapters and the README, each with its record
+
+
+def test_an_update_that_is_killed_again_and_again(book, later, tmp_path):
+    whole = shutil.copytree(book, tmp_path / "whole")
+    update(whole, later)
+    for moment in itertools.count(1):
+        if not killed(book, later, moment):
+            break
+        assert lost(book) == []
+    assert moment > 4
+    assert all_texts(book) == all_texts(whole)
+
+
+def update_when_told(folder, root, told):
+    told.send("ready")
+    workbook.update(folder, root, say=lambda line: None)
+
+
+def test_an_update_that_is_killed_at_any_time_loses_nothing(book, later, tmp_path):
+    whole = shutil.copytree(book, tmp_path / "whole")
+    update(whole, later)
+    clock = random.Random(0)
+    for number in range(15):
+        folder = shutil.copytree(book, tmp_path / f"killed-{number}")
+        here, there = FORKS.Pipe()
+        process = FORKS.Process(target=update_when_told, args=(folder, later, there))
+        process.start()
+        here.recv()
+        time.sleep(clock.uniform(0, 0.05))
+        process.kill()
+        process.join()
+        assert lost(folder) == []
+        update(folder, later)
+        assert lost(folder) == []
+        assert all_texts(folder) == all_texts(whole)
+
+
+def update_on_a_small_disk(folder, root, size, said):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    try:
+        workbook.update(folder, root, say=lambda line: None)
+        said.send("done")
+    except WorkbookError as error:
+        said.send(str(error))
+
+
+@pytest.mark.parametrize("size", [0, 100, 1000])
+def test_files_that_may_not_grow_are_one_clear_line(book, later, size):
+    here, there = FORKS.Pipe()
+    process = FORKS.Process(
+        target=update_on_a_small_disk, args=(book, later, size, there)
+    )
+    process.start()
+    assert "cannot be written: File too large." in here.recv()
+    process.join()
+    assert lost(book) == []
+    update(book, later)
+    assert lost(book) == []
+
+
+# The real chapters.
+
+
+def test_every_answer_to_the_real_chapters_survives_an_update_of_them(tmp_path):
+    folder, later = tmp_path / "workbook", tmp_path / "later"
+    workbook.update(folder, say=lambda line: None)
+    answers_ = {}
+    for path in notebook_paths():
+        name = path.relative_to(ROOT / "chapters")
+        cells = cells_of(folder / name)
+        for cell in cells:
+            exercise = exercise_name(cell.source) if cell.cell_type == "code" else None
+            if exercise:
+                cell.source = answers_[exercise] = solved(exercise)
+        save(folder / name, cells)
+        changed = cells_of(path)
+        for cell in changed:
+            cell.source += "\n" if cell.cell_type == "markdown" else "\n# changed"
+        save(later / "chapters" / name, [md("New.", "new"), *changed])
+    assert answers_
+    lines = update(folder, later)
+    assert len(lines) == len(notebook_paths())
+    copies = [folder / p.relative_to(ROOT / "chapters") for p in notebook_paths()]
+    there = [source for path in copies for source in sources_of(path)]
+    assert set(answers_.values()) <= set(there)
+    assert there.count("New.") == len(lines)
+    assert sum("# changed" in source for source in there) > len(answers_)
+    assert update(folder, later) == []
+
+
+# The command line.
+
+
+def test_lab_brings_the_workbook_up_to_date_and_opens_it(home, monkeypatch):
+    calls = []
+    monkeypatch.setattr(cli.subprocess, "call", lambda c: calls.append(c) or 0)
+    result = run("lab", "--no-browser")
+    assert result.exit_code == 0
+    assert result.output.count("new in your workbook") == len(notebook_paths())
+    assert f"--notebook-dir={home}" in calls[0]
+    assert run("lab", "--no-browser").output == ""
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_line(monkeypatch, tmp_path):
