@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
@@ -109,6 +110,7 @@ def html_pages(book: Path) -> list[Path]:
     return sorted(p for p in book.rglob("*.html") if "_static" not in p.parts)
 
 
+@cache
 def read_page(path: Path) -> Resources:
     parser = Resources()
     parser.feed(path.read_text("utf-8"))
@@ -350,14 +352,6 @@ def opened(
         context.close()
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_a_page_loads_without_a_fault_and_fits_a_phone(browser, address, page):
-    with opened(browser, f"{address}{page}.html", width=390) as (tab, faults):
-        assert not faults
-        width = tab.evaluate("document.documentElement.scrollWidth")
-        assert width <= 390, f"{page} scrolls sideways: {width} px"
-
-
 SHOWN = """() => {
   const grounds = getComputedStyle(document.body).backgroundColor
   const texts = [...document.querySelectorAll(
@@ -376,19 +370,21 @@ def lightness(colour: str) -> float:
     return sum(w * n for w, n in zip((0.21, 0.72, 0.07), numbers, strict=True))
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("page", PAGES)
-def test_figures_and_verdicts_can_be_read_in_light_and_dark(
-    browser, address, page, theme
-):
-    with opened(browser, f"{address}{page}.html", theme=theme) as (tab, faults):
+def test_a_page_is_right_on_a_phone_in_light_and_dark(browser, address, page):
+    with opened(browser, f"{address}{page}.html", width=390) as (tab, faults):
         assert not faults
-        ground, texts = tab.evaluate(SHOWN)
-        assert (lightness(ground) > 0.5) == (theme == "light")
-        for words, colour in texts:
-            # White text may stand in a bar of full hue; it is then the ground's colour.
-            if colour != ground:
-                assert abs(lightness(colour) - lightness(ground)) > 0.3, words
+        width = tab.evaluate("document.documentElement.scrollWidth")
+        assert width <= 390, f"{page} scrolls sideways: {width} px"
+        for theme in ("light", "dark"):
+            tab.evaluate("name => document.documentElement.dataset.theme = name", theme)
+            ground, texts = tab.evaluate(SHOWN)
+            assert (lightness(ground) > 0.5) == (theme == "light")
+            for words, colour in texts:
+                # White text may stand in a full hue; it is then the ground's colour.
+                if colour != ground:
+                    far = abs(lightness(colour) - lightness(ground))
+                    assert far > 0.3, f"{theme}: {words!r} in {colour} on {ground}"
 
 
 def test_formulas_are_set_in_fonts_of_the_book(browser, address):
@@ -424,3 +420,16 @@ def test_the_theme_can_be_switched(browser, address):
             button.click()
             seen.add(tab.evaluate("document.documentElement.dataset.theme"))
         assert seen == {"light", "dark"}
+
+
+def test_a_dark_page_is_printed_light(browser, address):
+    with opened(browser, f"{address}index.html", theme="dark") as (tab, _faults):
+        themes = [
+            tab.evaluate(
+                "name => { if (name) dispatchEvent(new Event(name));"
+                " return document.documentElement.dataset.theme }",
+                name,
+            )
+            for name in (None, "beforeprint", "afterprint")
+        ]
+        assert themes == ["dark", "light", "dark"]

@@ -8,7 +8,7 @@ import re
 import pytest
 import torch
 
-from course import ladder
+from course import corpus, ladder
 from course.ladder import RUNGS, place
 from tests.displayed import displayed
 
@@ -139,6 +139,11 @@ def test_the_landing_page_invents_nothing():
         assert (bits == "to come") == (name not in recorded), name
         if name in recorded:
             assert bits.startswith(f"{recorded[name]['bits']:.2f}")
+
+
+def test_the_recorded_floor_is_that_of_the_stories():
+    """Fails if the stories changed and the notebooks were not run again."""
+    assert ladder.recorded()["floor"] == round(corpus.floor(), 4)
 
 
 def test_rungs_are_linked_to_the_chapters_that_exist(tmp_path, monkeypatch):
