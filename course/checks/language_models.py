@@ -749,9 +749,15 @@ def generate() -> Iterator[Case]:
                 when=lambda got: got.shape[1:] in {(6,), (8,), (5,)},
             ),
             Mistake(
-                "A text is a row: the tokens go along `dim=1`, and the drawn ids (B,) "
-                "need an axis there before they fit: `drawn.unsqueeze(1)`.",
+                "The shapes do not fit. `sample_next` wants the logits of the last "
+                "position, (B, V). A text is a row: the drawn ids (B,) need an axis "
+                "before they can stand at its end, `drawn.unsqueeze(1)`.",
                 raises=(RuntimeError, IndexError),
+            ),
+            Mistake(
+                "`context` may be None, and None has no minus: then the model sees the "
+                "whole text.",
+                raises=TypeError,
             ),
         ),
     )

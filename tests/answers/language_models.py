@@ -766,3 +766,22 @@ def writes_into_its_input(
         grown = torch.cat([ids, drawn[:, None]], dim=1)
         ids.resize_(grown.shape).copy_(grown)
     return ids
+
+
+@wrong("generate", says="may be None")
+def crops_always(model, ids, steps, *, temperature=1.0, context=None, generator=None):
+    for _ in range(steps):
+        drawn = sample_next(model(ids[:, -context:])[:, -1], temperature, generator)
+        ids = torch.cat([ids, drawn[:, None]], dim=1)
+    return ids
+
+
+@wrong("generate", says="logits of the last position")
+def draws_at_every_position(
+    model, ids, steps, *, temperature=1.0, context=None, generator=None
+):
+    for _ in range(steps):
+        seen = ids if context is None else ids[:, -context:]
+        drawn = sample_next(model(seen), temperature, generator)
+        ids = torch.cat([ids, drawn], dim=1)
+    return ids
