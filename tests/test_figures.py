@@ -64,7 +64,7 @@ def test_a_readers_settings_change_nothing(monkeypatch):
     import matplotlib
 
     before = drawing("Bars.", bars).html
-    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red"}):
+    with matplotlib.rc_context({"font.size": 30, "patch.force_edgecolor": True}):
         assert drawing("Bars.", bars).html == before
         assert matplotlib.rcParams["font.size"] == 30
 
