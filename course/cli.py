@@ -8,6 +8,7 @@ import sys
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -70,7 +71,8 @@ def lab(
 
 
 def _table(outcomes: list[Outcome]) -> Table:
-    table = Table("chapter", "exercise", "difficulty", "minutes", "state")
+    table = Table("chapter", "exercise", "level", "min", "state", box=box.SIMPLE)
+    table.columns[1].no_wrap = True
     chapter = ""
     for outcome in outcomes:
         exercise = outcome.exercise
@@ -80,7 +82,6 @@ def _table(outcomes: list[Outcome]) -> Table:
             "●" * exercise.difficulty + "○" * (3 - exercise.difficulty),
             str(exercise.minutes),
             outcome.state,
-            end_section=False,
         )
         chapter = outcome.chapter
     return table

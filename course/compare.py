@@ -190,10 +190,7 @@ def _tensor_difference(
     if expected.shape != got.shape:
         return f"The shape{at} is {tuple(got.shape)}, expected {tuple(expected.shape)}."
     if expected.dtype != got.dtype:
-        return (
-            f"The dtype{at} is {_name(got.dtype)}, expected {_name(expected.dtype)}. "
-            "The result has the dtype of the input unless the docstring says otherwise."
-        )
+        return f"The dtype{at} is {_name(got.dtype)}, expected {_name(expected.dtype)}."
     if expected.device.type != got.device.type:
         return (
             f"The result{at} is on the device {got.device.type!r}, the input on "

@@ -9,7 +9,8 @@
         ...                  # your turn
 
 Running the cell is the check. The name is then bound to the reader's code if it passed,
-and otherwise to the validated solution, so that the notebook always goes on.
+and otherwise to the answer that passed before or, if there is none, to the validated
+solution: the notebook always goes on.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ Answer = TypeVar("Answer", bound=Callable)
 verdicts: dict[str, Verdict] = {}
 """The latest verdict on each exercise of this session."""
 
-_hints_given: dict[str, int] = {}
+hints_given: dict[str, int] = {}
+"""How many hints to each exercise this session has shown."""
 
 
 def exercise(answer: Answer) -> Answer:
@@ -46,22 +48,25 @@ def exercise(answer: Answer) -> Answer:
         source = source_of(answer)
     except OSError:
         source = None
+    stand_in, own = mine.part(chapter, spec.name)
     if source is not None and is_empty(source):
-        verdict = Verdict(spec, "not started", note=_stand_in(spec.name))
+        verdict = Verdict(spec, "not started", note=_stand_in(spec.name, own))
     else:
         finding = judge(spec, answer)
         if finding is None:
             verdict = Verdict(spec, "passed", note=_keep(chapter, answer, source))
         else:
             finding = _with_open_line(finding, source)
-            verdict = Verdict(spec, "not yet", finding, _stand_in(spec.name))
+            verdict = Verdict(spec, "not yet", finding, _stand_in(spec.name, own))
     verdicts[spec.name] = verdict
     _show(verdict)
-    return answer if verdict.status == "passed" else solution(chapter, spec.name)
+    return answer if verdict.status == "passed" else stand_in
 
 
 def begin(chapter: str) -> None:
     """Open a chapter: say how far the reader is, and give every exercise a fallback.
+
+    Also binds `hint`, which the verdicts mention.
 
     A cell with a syntax error never reaches `@exercise`; because its name is bound here
     already, the cells after it still run.
@@ -72,7 +77,8 @@ def begin(chapter: str) -> None:
     exercises = of_chapter(chapter)
     namespace = sys._getframe(1).f_globals
     for spec in exercises:
-        namespace.setdefault(spec.name, solution(chapter, spec.name))
+        namespace.setdefault(spec.name, mine.part(chapter, spec.name)[0])
+    namespace.setdefault("hint", hint)
     done = answers.passed(chapter)
     todo = [spec for spec in exercises if spec.name not in done]
     line = f"{len(done)} of {len(exercises)} exercises passed."
@@ -89,8 +95,8 @@ def hint(name: str) -> None:
         UnknownExercise: if there is no such exercise.
     """
     _, spec = find(name)
-    number = _hints_given.get(name, 0) % 3
-    _hints_given[name] = number + 1
+    number = hints_given.get(name, 0) % 3
+    hints_given[name] = number + 1
     print(f"Hint {number + 1} of 3: {spec.hints[number]}")
 
 
@@ -99,7 +105,9 @@ def solution(chapter: str, name: str) -> Any:
     return getattr(importlib.import_module(f"solutions.{chapter}"), name)
 
 
-def _stand_in(name: str) -> str:
+def _stand_in(name: str, own: bool) -> str:
+    if own:
+        return f"Your `{name}` that passed before goes on: nothing is lost."
     return f"Until yours passes, the course's own `{name}` stands in: read on."
 
 

@@ -219,8 +219,8 @@ def _of_exception(
             case=case.title,
             complaint="Your code works on the CPU, but not with inputs on another "
             "device, such as a GPU: a tensor inside it stays on the CPU.",
-            hint="Create new tensors with `device=x.device`, or register them with "
-            "`self.register_buffer`.",
+            hint="Give new tensors the `device=` of your input, or register them "
+            "with `self.register_buffer`.",
             trace=readers_lines(error, answer),
         )
     for mistake in case.mistakes:

@@ -77,23 +77,42 @@ def load(chapter: str, name: str, source: str, given: dict[str, Any]) -> Any:
     return namespace[name]
 
 
+def part(chapter: str, name: str) -> tuple[Any, bool]:
+    """One part as it goes on now, and whether it is the reader's own.
+
+    Unlike an import, this looks into the reader's folder on every call.
+    """
+    others = [spec.name for spec in of_chapter(chapter)]
+    reference = importlib.import_module(f"solutions.{chapter}")
+    given = {other: getattr(reference, other) for other in others if other != name}
+    own = _own(chapter, name, given)
+    return (getattr(reference, name), False) if own is None else (own, True)
+
+
+def _own(chapter: str, name: str, given: dict[str, Any]) -> Any | None:
+    """The reader's kept answer, or None; one that cannot be used gives a warning."""
+    try:
+        kept = answers.find(chapter, name)
+        return None if kept is None else load(chapter, name, kept.source, given)
+    except Exception as error:
+        warnings.warn(
+            f"Your answer to `{name}` could not be used ({type(error).__name__}: "
+            f"{error}); the course's own stands in. `sundays check` says more.",
+            stacklevel=3,
+        )
+        return None
+
+
 def _put_in(chapter: str, module: ModuleType) -> tuple[str, ...]:
     """Replace the parts that the reader has passed; their names are returned."""
-    names = [exercise.name for exercise in of_chapter(chapter)]
+    names = [spec.name for spec in of_chapter(chapter)]
     reference = {name: getattr(module, name) for name in names}
     own: dict[str, Any] = {}
     for name in names:
-        try:
-            kept = answers.find(chapter, name)
-            if kept is not None:
-                given = {k: v for k, v in reference.items() if k != name}
-                own[name] = load(chapter, name, kept.source, given)
-        except Exception as error:
-            warnings.warn(
-                f"Your answer to `{name}` could not be used ({type(error).__name__}: "
-                f"{error}); the course's own stands in. `sundays check` says more.",
-                stacklevel=2,
-            )
+        given = {k: v for k, v in reference.items() if k != name}
+        answer = _own(chapter, name, given)
+        if answer is not None:
+            own[name] = answer
     vars(module).update(own)
     for name, value in own.items():
         # An answer that uses another exercise uses the reader's, where there is one.

@@ -12,7 +12,7 @@ from IPython.utils.capture import capture_output
 import solutions.language_models as reference
 from course import answers
 from course.checks import UnknownExercise
-from course.exercise import begin, exercise, hint, verdicts
+from course.exercise import begin, exercise, hint, hints_given, verdicts
 
 NAME = "bigram_probabilities"
 RIGHT = """\
@@ -34,7 +34,7 @@ def notebook(monkeypatch, tmp_path):
     InteractiveShell.clear_instance()
     shell = InteractiveShell.instance()
     # Cells run in the module `__main__`, as in a kernel.
-    shell.run_cell("import torch\nfrom course.exercise import begin, exercise, hint")
+    shell.run_cell("import torch\nfrom course.exercise import begin, exercise")
 
     def run(cell: str) -> str:
         with capture_output() as captured:
@@ -47,6 +47,7 @@ def notebook(monkeypatch, tmp_path):
     yield run
     InteractiveShell.clear_instance()
     verdicts.clear()
+    hints_given.clear()
 
 
 def test_a_stub_is_not_started_and_the_solution_goes_on(notebook):
@@ -79,6 +80,30 @@ def test_a_wrong_try_never_replaces_a_kept_answer(notebook):
     before = answers.find("language_models", NAME)
     notebook(WRONG)
     assert answers.find("language_models", NAME) == before
+
+
+@pytest.mark.parametrize("attempt", [STUB, WRONG])
+def test_an_answer_that_passed_before_goes_on(notebook, attempt):
+    notebook(RIGHT.replace("smoothed", "mine"))
+    notebook(attempt)
+    assert "passed before goes on" in verdicts[NAME].note
+    assert "mine" in notebook.names[NAME].__code__.co_varnames
+
+
+def test_begin_binds_what_passed_before_and_the_hints(notebook):
+    notebook(RIGHT.replace("smoothed", "mine"))
+    notebook.names.pop(NAME)
+    notebook('begin("language_models")')
+    assert "mine" in notebook.names[NAME].__code__.co_varnames
+    assert "Hint 1 of 3" in notebook(f'hint("{NAME}")')
+
+
+def test_an_unknown_name_is_one_line_in_a_notebook(notebook):
+    text = notebook(RIGHT.replace("bigram_probabilities", "bigram_probabilitys"))
+    assert text.strip() == (
+        "no exercise is called `bigram_probabilitys`; did you mean "
+        "`bigram_probabilities`? Keep the name that stands in the chapter."
+    )
 
 
 def test_the_answer_that_a_newer_one_replaces_is_set_aside(notebook):
@@ -167,6 +192,7 @@ def test_an_unknown_chapter_says_which_may_be_meant():
 
 
 def test_hints_come_one_at_a_time(capsys):
+    hints_given.clear()
     for _ in range(4):
         hint(NAME)
     shown = capsys.readouterr().out

@@ -19,6 +19,10 @@ CHAPTERS = ("language_models", "tokens")
 class UnknownExercise(LookupError):  # noqa: N818  (reads better in a traceback)
     """There is no exercise or chapter of this name."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: one line says it all, and no line of ours helps."""
+        return [str(self)]
+
 
 @cache
 def chapters() -> dict[str, tuple[Exercise, ...]]:
@@ -42,7 +46,7 @@ def find(name: str) -> tuple[str, Exercise]:
     }
     if name not in known:
         raise UnknownExercise(
-            f"no exercise is called `{name}`{_meant(name, list(known))}. "
+            f"no exercise is called `{name}`{_meant(name, list(known))} "
             "Keep the name that stands in the chapter."
         )
     return known[name]
@@ -56,7 +60,7 @@ def of_chapter(chapter: str) -> tuple[Exercise, ...]:
     """
     if chapter not in CHAPTERS:
         raise UnknownExercise(
-            f"no chapter is called {chapter!r}{_meant(chapter, list(CHAPTERS))}. "
+            f"no chapter is called {chapter!r}{_meant(chapter, list(CHAPTERS))} "
             f"The chapters are {', '.join(CHAPTERS)}."
         )
     return chapters()[chapter]
@@ -64,4 +68,4 @@ def of_chapter(chapter: str) -> tuple[Exercise, ...]:
 
 def _meant(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean `{near[0]}`?" if near else ""
+    return f"; did you mean `{near[0]}`?" if near else "."
