@@ -124,10 +124,12 @@ def build(
     if state is not None:
         own = {name: tuple(value.shape) for name, value in built.state_dict().items()}
         wanted = {name: tuple(value.shape) for name, value in state.items()}
-        for name in wanted.keys() - own.keys():
+        missing = [name for name in wanted if name not in own]
+        if missing:
             raise Complaint(
-                f"The module has no parameter `{name}` of shape {wanted[name]}; "
-                f"it has {', '.join(f'`{n}`' for n in own) or 'none'}."
+                f"The module has no parameter `{missing[0]}` of shape "
+                f"{wanted[missing[0]]}; it has "
+                f"{', '.join(f'`{name}`' for name in own) or 'none'}."
             )
         for name, shape in own.items():
             if name not in wanted:

@@ -157,12 +157,12 @@ def _of_mutation(
     named += [(name, value, kwargs[name]) for name, value in before[1].items()]
     for name, old, new in named:
         if not unchanged(old, new):
-            return _finding(
-                case,
+            return Finding(
+                case.title,
                 f"Your code changes its input `{name}`. Leave the caller's data as it "
                 "was: work on a copy, or build a new object.",
-                expected=old,
-                got=new,
+                expected=shown(old),
+                got=shown(new),
             )
     return None
 

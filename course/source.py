@@ -208,6 +208,6 @@ def _stub(node: ast.stmt) -> bool:
 def _does_nothing(statement: ast.stmt) -> bool:
     if isinstance(statement, ast.Raise) and statement.exc is not None:
         return ast.unparse(statement.exc).startswith("NotImplementedError")
-    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
-        return statement.value.value is ...
+    if isinstance(statement, ast.Expr):
+        return ast.unparse(statement) in ("...", "super().__init__()")
     return isinstance(statement, ast.Pass)

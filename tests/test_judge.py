@@ -179,6 +179,22 @@ def test_a_complaint_gives_its_words():
     assert finding.complaint == "say it like this"
 
 
+def test_a_changed_input_is_not_taken_for_another_mistake():
+    def zeroed(x):
+        x.zero_()
+        return X.clone()
+
+    case = Case(
+        "copied",
+        args=(X.clone(),),
+        expected=X.clone(),
+        mistakes=(Mistake("all zeros", when=lambda got: not got.any()),),
+    )
+    finding = check(zeroed, case)
+    assert "changes its input `x`" in finding.complaint
+    assert finding.hint is None
+
+
 class TestBuild:
     state = {"weight": torch.ones(2, 3)}  # noqa: RUF012
 

@@ -115,6 +115,7 @@ def in_a_class(*bodies: str) -> str:
         "def f(x):\n    raise NotImplementedError\n",
         "def f(x):\n    raise NotImplementedError('your turn')\n",
         in_a_class("...", "..."),
+        in_a_class("super().__init__()", "..."),
     ],
 )
 def test_a_stub_is_empty(source):
