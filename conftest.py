@@ -18,8 +18,8 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 # Nothing here reads or writes what a reader has done.
 os.environ["FIVE_SUNDAYS_HOME"] = tempfile.mkdtemp(prefix="five-sundays-test-")
 os.environ.pop("FIVE_SUNDAYS_RECORD", None)
-# A number that a thread count changes in its last digit would not compare equal.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Several kernels run side by side: more threads than cores would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -27,13 +27,15 @@ class Mistake:
     """A plausible wrong turn, recognised by what it does, and the words that help.
 
     Give one of: `equals`, the value this mistake leads to; `when`, a test of the value
-    that the answer returned; `raises`, the exception it ends in.
+    that the answer returned; `raises`, the exception it ends in, if its message holds
+    `mentions`. An endless loop counts as a TimeoutError.
     """
 
     hint: str
     equals: Any = NOTHING
     when: Callable[[Any], bool] | None = None
-    raises: type[BaseException] | None = None
+    raises: type[BaseException] | tuple[type[BaseException], ...] | None = None
+    mentions: str = ""
 
 
 def call_it(answer: Callable, *args: Any, **kwargs: Any) -> Any:

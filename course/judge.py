@@ -87,11 +87,9 @@ def _on_device(case: Case, answer: Callable, device: str | None) -> Finding | No
         with time_limit(case.seconds):
             got = case.call(answer, *args, **kwargs)
     except TimeIsUp:
-        return _finding(
-            case,
-            f"Your code was stopped after {case.seconds:g} seconds. "
-            "Is there a loop that never ends?",
-        )
+        words = f"Your code was stopped after {case.seconds:g} seconds."
+        hint = _hint_for(case, TimeoutError()) or "Is there a loop that never ends?"
+        return Finding(case.title, words, hint)
     except Complaint as complaint:
         return _finding(case, str(complaint))
     except (Exception, SystemExit) as error:
@@ -223,15 +221,21 @@ def _of_exception(
             "with `self.register_buffer`.",
             trace=readers_lines(error, answer),
         )
-    for mistake in case.mistakes:
-        if mistake.raises is not None and isinstance(error, mistake.raises):
-            return Finding(
-                case.title, message, mistake.hint, trace=readers_lines(error, answer)
-            )
-    hint = None
-    if isinstance(error, NotImplementedError):
-        hint = "One part is still empty: it raises NotImplementedError."
+    hint = _hint_for(case, error)
     return Finding(case.title, message, hint, trace=readers_lines(error, answer))
+
+
+def _hint_for(case: Case, error: BaseException) -> str | None:
+    """What probably led to an exception: a mistake of this case, or one of any case."""
+    for mistake in case.mistakes:
+        expected = mistake.raises is not None and isinstance(error, mistake.raises)
+        if expected and mistake.mentions in str(error):
+            return mistake.hint
+    if isinstance(error, NotImplementedError):
+        return "One part is still empty: it raises NotImplementedError."
+    if "before Module.__init__() call" in str(error):
+        return "`__init__` of a module begins with `super().__init__()`."
+    return None
 
 
 def _finding(

@@ -73,7 +73,41 @@ def test_what_is_wrong_is_named(kind):
 @pytest.mark.parametrize("answer", [loops, loops_again_after_a_bare_except])
 def test_an_endless_loop_is_stopped(answer):
     case = Case("a loop", args=(X,), expected=X, seconds=0.2)
-    assert "never ends" in check(answer, case).complaint
+    finding = check(answer, case)
+    assert "stopped after 0.2 seconds" in finding.complaint
+    assert "never ends" in finding.hint
+
+
+def test_an_endless_loop_has_a_hint_of_its_own():
+    again = Mistake("count again", raises=TimeoutError)
+    case = Case("a loop", args=(X,), expected=X, seconds=0.2, mistakes=(again,))
+    assert check(loops, case).hint == "count again"
+
+
+def test_an_exception_has_the_hint_that_its_message_fits():
+    mistakes = (
+        Mistake("about b", raises=ValueError, mentions="no b"),
+        Mistake("about any", raises=ValueError),
+    )
+    case = Case("errors", args=(X,), expected=X, mistakes=mistakes)
+
+    def fails(words):
+        def answer(x):
+            raise ValueError(words)
+
+        return check(answer, case).hint
+
+    assert fails("there is no b") == "about b"
+    assert fails("else") == "about any"
+
+
+def test_a_module_that_forgets_super_is_told():
+    class Forgets(nn.Module):
+        def __init__(self):
+            self.layer = nn.Linear(2, 3)
+
+    case = Case("built", expected=3, call=lambda cls: cls())
+    assert "super().__init__()" in check(Forgets, case).hint
 
 
 def test_an_endless_loop_is_stopped_on_another_thread():
@@ -82,7 +116,7 @@ def test_an_endless_loop_is_stopped_on_another_thread():
     thread = threading.Thread(target=lambda: found.append(check(loops, case)))
     thread.start()
     thread.join(timeout=20)
-    assert "never ends" in found[0].complaint
+    assert "never ends" in found[0].hint
 
 
 def test_a_right_answer_passes():

@@ -47,6 +47,12 @@ def _refusal(answer: Callable, *args: Any) -> str:
     return "no exception"
 
 
+def _is_refused(got: str) -> str | None:
+    return (
+        None if got == "an exception" else "Here your code should raise an exception."
+    )
+
+
 def _encoded(answer: Callable, text: str, tokens_from_256: list) -> Any:
     return _with_ranks(answer, text, tokens_from_256)
 
@@ -324,6 +330,17 @@ def train_bpe() -> Iterator[Case]:
         "The space belongs to the word after it, ` x`. Cut the text with "
         "`pre_tokenize`; `split()` throws the spaces away."
     )
+    characters = Mistake(
+        "There are only 256 bytes. The loop over `bytes([b])` runs from 0 to 255, "
+        "not to `vocab_size`; what comes after is merged.",
+        raises=ValueError,
+        mentions="range(0, 256)",
+    )
+    endless = Mistake(
+        "A loop never ends. Does every round add a *new* token, and are the pairs "
+        "counted again after each merge, in the merged words?",
+        raises=TimeoutError,
+    )
     starved = Mistake(
         "No pair was left, though there should be one. Does every word start as single "
         "bytes, its space included? Did you count `vocab_size` merges on top of the "
@@ -346,6 +363,8 @@ def train_bpe() -> Iterator[Case]:
             Mistake(one_less, equals=[b"bc", b"abc"]),
             Mistake(one_more, when=lambda got: len(got) == 4),
             whole,
+            characters,
+            endless,
             starved,
             crossing,
             Mistake(spaces, equals=[b"bc", b"abc", b"bcd"]),
@@ -425,7 +444,7 @@ def train_bpe() -> Iterator[Case]:
         "more tokens than the text can give: an exception",
         args=("abab", 300),
         call=lambda answer, text, vocab_size: _refusal(answer, text, vocab_size),
-        expected="an exception",
+        judge=_is_refused,
         mistakes=(
             Mistake(
                 "After `ab` and `abab` no pair is left, but your code returned fewer "
@@ -625,7 +644,7 @@ def decode() -> Iterator[Case]:
         call=lambda answer, ids, tokens_from_256: _refusal(
             _with_ranks, answer, ids, tokens_from_256
         ),
-        expected="an exception",
+        judge=_is_refused,
         mistakes=(
             Mistake(
                 "The id 300 is not in the vocabulary of 257 tokens, and your code left "
@@ -756,7 +775,7 @@ def windows() -> Iterator[Case]:
         "too few ids for one window: an exception",
         args=(ids[:3], 3),
         call=lambda answer, ids, context: _refusal(answer, ids, context),
-        expected="an exception",
+        judge=_is_refused,
         mistakes=(
             Mistake(
                 "Three ids are three inputs and only two targets, yet your code "
@@ -939,7 +958,7 @@ def token_and_position_embedding() -> Iterator[Case]:
         "a text longer than the context: an exception",
         args=(torch.tensor([[1, 2, 3, 4]]), *_tables(5, 3, 2)),
         call=_refused,
-        expected="an exception",
+        judge=_is_refused,
         mistakes=(
             Mistake(
                 "There are four tokens and three positions, yet your code returned "

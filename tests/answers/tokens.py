@@ -446,6 +446,22 @@ def counts_only_once(text, vocab_size):
     return ranks
 
 
+@wrong("train_bpe", says="only 256 bytes")
+def makes_a_byte_of_every_rank(text, vocab_size):
+    return {bytes([rank]): rank for rank in range(vocab_size)}
+
+
+@wrong("train_bpe", says="counted again after each merge")
+def never_counts_again(text, vocab_size):
+    ranks = {bytes([b]): b for b in range(256)}
+    words = Counter(tuple(bytes([b]) for b in word) for word in pre_tokenize(text))
+    counts = _pairs(words)
+    while len(ranks) < vocab_size:
+        first, second = min(counts, key=lambda pair: (-counts[pair], pair))
+        ranks.setdefault(first + second, len(ranks))
+    return ranks
+
+
 @wrong("train_bpe", says="begins with all 256 single bytes")
 def starts_with_no_bytes(text, vocab_size):
     ranks = {}
