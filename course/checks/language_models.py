@@ -536,6 +536,18 @@ def sample_next() -> Iterator[Case]:
             ),
         ),
     )
+    yield Case(
+        "a single row stays a row",
+        args=(sure[:1],),
+        expected=torch.tensor([2]),
+        mistakes=(
+            Mistake(
+                "With one row the result is (1,), not (): `.squeeze()` took away every "
+                "axis of length 1. Take away the last one only: `.squeeze(-1)`.",
+                when=lambda got: got.shape == (),
+            ),
+        ),
+    )
     logits = torch.tensor([0.5, 1.0, 3.0, 2.0, 0.2])
     largest = Mistake(
         "The largest logit wins every time: that is `argmax`. At temperature 1 every "

@@ -474,6 +474,14 @@ def keeps_the_last_axis(logits, temperature=1.0, generator=None):
     return torch.multinomial(p, 1, generator=generator)
 
 
+@wrong("sample_next", says="every axis of length 1")
+def squeezes_every_axis(logits, temperature=1.0, generator=None):
+    if temperature == 0:
+        return logits.argmax(dim=-1)
+    p = torch.softmax(logits / temperature, dim=-1)
+    return torch.multinomial(p, 1, generator=generator).squeeze()
+
+
 @wrong("sample_next", says="before you draw")
 def draws_from_raw_logits(logits, temperature=1.0, generator=None):
     return torch.multinomial(logits, 1, generator=generator).squeeze(-1)
