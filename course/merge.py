@@ -7,8 +7,8 @@
 A cell is told by the exercise it holds, or by its text, or by its id; by an id alone
 only in the end, because other editors drop and renew ids. The rules, in short: what the
 reader wrote stays; what the reader left as it was follows the course; where both
-changed, both are kept, the reader's first. Merging twice is the same as merging once,
-also against the old base: a merge that was cut short may be done again.
+changed, both are kept, the reader's first. Merging twice gives the same cells as merging
+once, also against the old base: a merge that was cut short may be done again.
 """
 
 from __future__ import annotations
@@ -62,18 +62,11 @@ def merge(
     cell that differs. The cells that are passed in are not changed.
     """
     known, wanted, present = (Counter(map(text, c)) for c in (base, theirs, mine))
-    base_now = _not_yet_replaced(base, theirs, present)
-    untouched = pair(base_now, mine, (_id_and_text, text))
-    settled = pair(theirs, mine, (_id_and_text,))
-    # The reader's editor may have renewed the ids: what the text tells counts more.
-    mine = [
-        _with_id_of(base_now[untouched[place]], cell)
-        if place in untouched and place not in settled
-        else cell
-        for place, cell in enumerate(mine)
-    ]
-    partner = pair(theirs, mine, SAME)
     merged = Merged(answers=_answers(mine, known | wanted))
+    # The reader's order stays, unless it is only the course's old one.
+    keeps_order = not base or (_reordered(base, mine) and not _reordered(base, theirs))
+    mine, untouched = _recognised(base, theirs, mine)
+    partner = pair(theirs, mine, SAME)
 
     # Each cell of the course leads a block: itself, and what the reader put under it.
     # Blocks are named by the cell's place in the course; -1 is what stands above all.
@@ -83,21 +76,20 @@ def merge(
     for place, cell in enumerate(mine):
         if place in partner:
             new = theirs[partner[place]]
-            block = _settle(cell, new, place in untouched, text(new) in known)
-            # A merge that was cut short put the note there already.
-            block = block[:1] + [c for c in block[1:] if text(c) not in present]
-            merged.changed += block[0] is new
-            second += block[1:]
+            first, *below = _settle(cell, new, place in untouched, text(new) in known)
+            # A merge that was cut short may have put it there already.
+            below = [c for c in below if text(c) not in present]
+            merged.changed += first is new
+            second += below
             order.append(partner[place])
-            blocks[order[-1]] = block
+            blocks[order[-1]] = [first, *below]
         # Of a cell and the reader's exact copies of it, none is the copy.
         elif place in untouched and present[text(cell)] <= known[text(cell)]:
             merged.gone += 1
         else:
             blocks[order[-1]].append(cell)
 
-    # The reader's order stays, unless it is only the course's old one.
-    if _reordered(base, theirs) or not _reordered(base, mine):
+    if not keeps_order:
         order.sort()
     for k, cell in enumerate(theirs):
         is_new = wanted[text(cell)] > known[text(cell)]
@@ -163,12 +155,37 @@ def _id_and_text(cell: NotebookNode) -> Hashable | None:
     return (cell.id, *text(cell)) if "id" in cell else None
 
 
-SAME = (_id_and_text, exercise_of, text, _id)
+def _id_and_exercise(cell: NotebookNode) -> Hashable | None:
+    name = exercise_of(cell)
+    return (cell.id, name) if name is not None and "id" in cell else None
+
+
+SAME = (_id_and_text, _id_and_exercise, exercise_of, text, _id)
 """How two versions of a cell are told, the surest sign first."""
 
 
+def _recognised(
+    base: list[NotebookNode], theirs: list[NotebookNode], mine: list[NotebookNode]
+) -> tuple[list[NotebookNode], set[int]]:
+    """`mine` with the course's ids, and the places that the reader left untouched.
+
+    The reader's editor may have dropped or renewed the ids, and so may the course: the
+    text tells which cell of the base it is, and what has become of that.
+    """
+    base = _not_yet_replaced(base, theirs, set(map(text, mine)))
+    origin = pair(base, mine, (_id_and_text, text))
+    successor = {i: theirs[k] for k, i in pair(base, theirs, SAME).items()}
+    settled = pair(theirs, mine, (_id_and_text,))
+    cells = list(map(nbformat.from_dict, mine))
+    for place, cell in enumerate(cells):
+        new = successor.get(origin.get(place, -1), {})
+        if place not in settled and "id" in new:
+            cell.id = new.id
+    return cells, set(origin)
+
+
 def _not_yet_replaced(
-    base: list[NotebookNode], theirs: list[NotebookNode], present: Counter
+    base: list[NotebookNode], theirs: list[NotebookNode], present: set
 ) -> list[NotebookNode]:
     """The base without the cells whose new text stands in the notebook already.
 
@@ -188,13 +205,6 @@ def _reordered(before: list[NotebookNode], after: list[NotebookNode]) -> bool:
     pairs = pair(before, after, SAME)
     places = [pairs[j] for j in sorted(pairs)]
     return places != sorted(places)
-
-
-def _with_id_of(course: NotebookNode, cell: NotebookNode) -> NotebookNode:
-    copy = nbformat.from_dict(cell)
-    if "id" in course:
-        copy.id = course.id
-    return copy
 
 
 def _settle(

@@ -330,13 +330,15 @@ def test_nothing_that_either_wrote_is_lost(history):
 @given(histories())
 def test_merging_again_changes_nothing(history):
     base, theirs, mine = history
-    once = merge(base, theirs, mine).cells
-    assert texts(merge(theirs, theirs, once).cells) == texts(once)
-    # Killed before the base was written:
-    assert texts(merge(base, theirs, once).cells) == texts(once)
-    # ... and with no base at all: a record that was lost doubles nothing twice.
-    again = merge([], theirs, once).cells
-    assert texts(merge([], theirs, again).cells) == texts(again)
+    cells = merge(base, theirs, mine).cells
+    once = texts(cells)
+    assert texts(merge(theirs, theirs, cells).cells) == once
+    # Killed before the base was written. The order of cells that the reader moved is
+    # not promised: that they were moved can no longer be seen.
+    assert Counter(texts(merge(base, theirs, cells).cells)) == Counter(once)
+    # The base is lost: what is in doubt is doubled once, and not again and again.
+    doubled = merge([], theirs, cells).cells
+    assert texts(merge([], theirs, doubled).cells) == texts(doubled)
 
 
 @ANY

@@ -253,6 +253,18 @@ def test_a_workbook_from_before_there_were_records(book, first, later):
     )
 
 
+def test_without_records_everything_of_the_course_comes_back(book, first):
+    path = book / "week1" / "letters.ipynb"
+    cells = cells_of(path)
+    del cells[2]
+    save(path, cells)
+    assert update(book, first) == []
+    shutil.rmtree(book / ".course")
+    assert "1 cell new" in update(book, first)[0]
+    assert sources_of(path)[2] == "Now use it."
+    assert lost(book) == []
+
+
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff\xfe\x00"])
 def test_a_damaged_record_is_one_line(book, first, later, damage):
     record = book / ".course" / "given" / "week1" / "letters.ipynb"
