@@ -7,8 +7,11 @@
 A cell is told by the exercise it holds, or by its text, or by its id; by an id alone
 only in the end, because other editors drop and renew ids. The rules, in short: what the
 reader wrote stays; what the reader left as it was follows the course; where both
-changed, both are kept, the reader's first. Merging twice gives the same cells as merging
-once, also against the old base: a merge that was cut short may be done again.
+changed, both are kept, the reader's first.
+
+Merging again, also against the old base, neither loses nor doubles anything: a merge
+that was cut short may be repeated. Only the order of cells that the reader moved, and
+exact copies of the course's cells, may then come out otherwise.
 """
 
 from __future__ import annotations

@@ -333,9 +333,11 @@ def test_merging_again_changes_nothing(history):
     cells = merge(base, theirs, mine).cells
     once = texts(cells)
     assert texts(merge(theirs, theirs, cells).cells) == once
-    # Killed before the base was written. The order of cells that the reader moved is
-    # not promised: that they were moved can no longer be seen.
-    assert Counter(texts(merge(base, theirs, cells).cells)) == Counter(once)
+    # Killed before the base was written: only an exact copy of a course's cell may have
+    # gone the way of that cell. (The order of cells that were moved is not promised.)
+    again = Counter(texts(merge(base, theirs, cells).cells))
+    assert not again - Counter(once)
+    assert set(Counter(once) - again) <= set(texts(base))
     # The base is lost: what is in doubt is doubled once, and not again and again.
     doubled = merge([], theirs, cells).cells
     assert texts(merge([], theirs, doubled).cells) == texts(doubled)

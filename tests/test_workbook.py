@@ -425,6 +425,14 @@ def test_a_renamed_notebook_that_is_hard_to_know_gets_a_fresh_one_beside(book, f
     assert other.read_bytes() == before
 
 
+def test_a_notebook_with_hardly_anything_left_is_still_the_chapter(book, first):
+    path = book / "week1" / "letters.ipynb"
+    save(path, [md("All begins anew."), code(SCRATCH, "mine")])
+    assert update(book, first) == ["letters: 2 cells new"]
+    assert sources_of(path)[0] == "All begins anew."
+    assert [exercise_name(s) for s in sources_of(path)].count(None) == 2
+
+
 def test_the_readers_own_notebook_with_the_name_of_a_new_chapter(book, later):
     path = book / "week3" / "lines.ipynb"
     save(path, [md("My poems"), code("poem()")])
