@@ -74,6 +74,18 @@ def test_every_page_is_built(book, page):
     assert (book / f"{page}.html").is_file()
 
 
+def test_a_warning_fails_the_build_each_time(tmp_path, monkeypatch, capfd):
+    (tmp_path / "_config.yml").write_text(
+        "title: T\nexecute: {execute_notebooks: 'off'}"
+    )
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: index")
+    (tmp_path / "index.md").write_text("# T\n\n[gone](nowhere.md)")
+    monkeypatch.setattr(build_book, "ROOT", tmp_path)
+    for _ in range(2):
+        assert build_book.build(tmp_path / ".out") != 0
+        assert "nowhere.md" in capfd.readouterr().err
+
+
 class Resources(HTMLParser):
     """What a page loads: not where its links lead, but what it needs to show itself."""
 
