@@ -900,35 +900,6 @@ EXERCISES = (
         cases=bigram_probabilities,
     ),
     Exercise(
-        "cross_entropy",
-        difficulty=2,
-        minutes=20,
-        hints=(
-            "The logarithm of a softmax is a difference: the logit of the target minus "
-            "the logarithm of the sum of all `exp(logits)`.",
-            "Take each row's largest logit away first (`amax` with `keepdim=True`): "
-            "then no `exp` exceeds 1. Pick the targets with `gather` on the last axis.",
-            "shifted = logits - largest of each row\n"
-            "log_total = log(sum of exp(shifted) over the last axis)\n"
-            "chosen = shifted at the targets\nreturn mean of (log_total - chosen)",
-        ),
-        cases=cross_entropy,
-    ),
-    Exercise(
-        "bits_per_character",
-        difficulty=1,
-        minutes=6,
-        hints=(
-            "Two changes of unit: from nats to bits, and from per token to per "
-            "character.",
-            "A bit is ln 2 nats. `tokens` times the mean is the cost of the whole "
-            "text; that cost is shared by `characters`.",
-            "bits per token = nats / ln 2\ntotal = bits per token * tokens\n"
-            "return total / characters",
-        ),
-        cases=bits_per_character,
-    ),
-    Exercise(
         "sample_next",
         difficulty=2,
         minutes=15,
@@ -962,5 +933,34 @@ EXERCISES = (
             "    ids = ids with drawn as one more column\nreturn ids",
         ),
         cases=generate,
+    ),
+    Exercise(
+        "cross_entropy",
+        difficulty=2,
+        minutes=20,
+        hints=(
+            "The logarithm of a softmax is a difference: the logit of the target minus "
+            "the logarithm of the sum of all `exp(logits)`.",
+            "Take each row's largest logit away first (`amax` with `keepdim=True`): "
+            "then no `exp` exceeds 1. Pick the targets with `gather` on the last axis.",
+            "shifted = logits - largest of each row\n"
+            "log_total = log(sum of exp(shifted) over the last axis)\n"
+            "chosen = shifted at the targets\nreturn mean of (log_total - chosen)",
+        ),
+        cases=cross_entropy,
+    ),
+    Exercise(
+        "bits_per_character",
+        difficulty=1,
+        minutes=6,
+        hints=(
+            "Two changes of unit: from nats to bits, and from per token to per "
+            "character.",
+            "A bit is ln 2 nats. `tokens` times the mean is the cost of the whole "
+            "text; that cost is shared by `characters`.",
+            "bits per token = nats / ln 2\ntotal = bits per token * tokens\n"
+            "return total / characters",
+        ),
+        cases=bits_per_character,
     ),
 )
