@@ -175,7 +175,8 @@ def _recognised(
     The reader's editor may have dropped or renewed the ids, and so may the course: the
     text tells which cell of the base it is, and what has become of that.
     """
-    base = _not_yet_replaced(base, theirs, set(map(text, mine)))
+    arrived = set(map(text, mine)) - set(map(text, base))
+    base = _not_yet_replaced(base, theirs, arrived)
     origin = pair(base, mine, (_id_and_text, text))
     successor = {i: theirs[k] for k, i in pair(base, theirs, SAME).items()}
     settled = pair(theirs, mine, (_id_and_text,))
@@ -188,17 +189,15 @@ def _recognised(
 
 
 def _not_yet_replaced(
-    base: list[NotebookNode], theirs: list[NotebookNode], present: set
+    base: list[NotebookNode], theirs: list[NotebookNode], arrived: set
 ) -> list[NotebookNode]:
-    """The base without the cells whose new text stands in the notebook already.
+    """The base without the cells whose new text has arrived in the notebook already.
 
     A merge that was cut short put it there. What still has the old text is then a copy
     that the reader made.
     """
     replaced = {
-        i
-        for k, i in pair(base, theirs, SAME).items()
-        if text(base[i]) != text(theirs[k]) and text(theirs[k]) in present
+        i for k, i in pair(base, theirs, SAME).items() if text(theirs[k]) in arrived
     }
     return [cell for i, cell in enumerate(base) if i not in replaced]
 

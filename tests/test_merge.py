@@ -231,7 +231,7 @@ def test_text_about_an_exercise_is_none():
 
 KINDS = st.sampled_from(["markdown", "code", "exercise", "rule"])
 CHANGES = st.sampled_from(["keep", "keep", "keep", "change", "delete", "copy", "move"])
-IDS = st.sampled_from(["kept", "dropped", "renewed", "numbered"])
+IDS = st.sampled_from(["kept", "dropped", "renewed"])
 
 
 def cell_of(kind, number, version=0):
@@ -249,8 +249,11 @@ def histories(draw):
     kinds = draw(st.lists(KINDS, max_size=6))
     base = [cell_of(kind, number) for number, kind in enumerate(kinds)]
     theirs = draw(course_edits(base, kinds))
-    mine = draw(reader_edits(base))
-    return base, theirs, mine
+    scheme = draw(st.sampled_from(["kept", "renewed", "numbered"]))
+    if scheme == "numbered":
+        base = with_ids(scheme, base, "")
+    mine = with_ids(draw(IDS), draw(reader_edits(base)), "m")
+    return base, with_ids(scheme, theirs, "t"), mine
 
 
 @st.composite
@@ -266,7 +269,7 @@ def course_edits(draw, base, kinds):
             cells.insert(0, cell)
         if draw(st.integers(0, 3)) == 0:
             cells.append(cell_of(draw(KINDS), 100 + number, version=1))
-    return with_ids(draw(st.sampled_from(["kept", "renewed", "numbered"])), cells, "t")
+    return cells
 
 
 @st.composite
@@ -284,7 +287,7 @@ def reader_edits(draw, base):
                 cells.append(type(cell)(cell, id=f"copy-{number}"))
         if draw(st.integers(0, 3)) == 0:
             cells.append(draw(KINDS.map(lambda kind: cell_of(kind, 200, version=2))))
-    return with_ids(draw(IDS), cells, "m")
+    return cells
 
 
 def with_ids(how, cells, who):
