@@ -190,7 +190,7 @@ def _read() -> dict[str, dict]:
 STYLE = """
 .fs-ladder{max-width:54em;font-size:15px;line-height:1.3}
 .fs-ladder p{margin:0 0 .3em;font-size:.9em;text-align:right}
-.fs-ladder ol{list-style:none;margin:0;padding:0}
+.fs-figure .fs-ladder ol{list-style:none;margin:0;padding:0}
 .fs-ladder li{display:grid;grid-template:"rung bits" "bar bar"/1fr auto;
 gap:.3em .9em;margin:0;padding:.45em 0}
 .fs-rung{grid-area:rung}.fs-bar{grid-area:bar}.fs-bits{grid-area:bits}
