@@ -94,6 +94,7 @@ def _gather(
 ) -> None:
     """Append what `answer` uses to `lines` and `texts`, what is used first first."""
     namespace = namespace_of(answer)
+    needed = _global_names(_without_annotations(source))
     for name in sorted(_global_names(source) - known):
         if name not in namespace:
             continue  # a builtin, or a branch that never ran
@@ -102,6 +103,8 @@ def _gather(
         line = _import_line(name, value, namespace.get("__name__"))
         if line is not None:
             lines.append(line)
+        elif name not in needed:
+            continue  # only an annotation, which is never evaluated
         elif callable(value) and hasattr(value, "__name__"):
             try:
                 _gather(value, source_of(value), known, lines, texts)
@@ -166,6 +169,16 @@ def _global_names(source: str) -> set[str]:
 
     visit(symtable.symtable(source, "<answer>", "exec"))
     return names - set(dir(builtins))
+
+
+def _without_annotations(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        elif isinstance(node, ast.FunctionDef):
+            node.returns = None
+    return ast.unparse(tree)
 
 
 def _code_of(answer: Callable) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -36,6 +37,13 @@ def uses_a_helper(x):
 
 def uses_a_tensor(x):
     return x + NOT_PLAIN
+
+
+Alias = Callable[[torch.Tensor], torch.Tensor]
+
+
+def uses_an_alias(model: Alias, x: torch.Tensor) -> torch.Tensor:
+    return model(x)
 
 
 def countdown(n):
@@ -91,6 +99,12 @@ def test_only_the_exercise_decorator_is_dropped():
 def test_a_value_of_the_notebook_is_named():
     with pytest.raises(CannotStandAlone, match="`NOT_PLAIN`"):
         standalone(uses_a_tensor, source_of(uses_a_tensor))
+
+
+def test_a_type_that_only_an_annotation_names_is_not_needed():
+    text = standalone(uses_an_alias, source_of(uses_an_alias))
+    assert run(text)["uses_an_alias"](abs, -2) == 2
+    assert "Alias =" not in text
 
 
 def test_names_of_other_exercises_are_left_to_the_course():
