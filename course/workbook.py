@@ -17,6 +17,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -31,6 +32,12 @@ from course.merge import Merged, exercise_of, merge, text
 from course.notebooks import ROOT, chapters, read
 
 CURRENT_FORMAT = f"{nbformat.v4.nbformat}.{nbformat.v4.nbformat_minor}"
+
+SOLUTION = re.compile(
+    r"^(?P<fence>:{3,})\{dropdown\} Solution.*?^(?P=fence)$\n?",
+    re.MULTILINE | re.DOTALL,
+)
+"""A folded solution; the prose around it stays in the reader's copy."""
 
 Say = Callable[[str], None]
 
@@ -79,10 +86,12 @@ def update(folder: Path | None = None, root: Path = ROOT, say: Say = print) -> N
 def for_the_reader(notebook: NotebookNode) -> NotebookNode:
     """A copy without outputs, and without the folded solutions."""
     copy = nbformat.from_dict(notebook)
-    copy.cells = [cell for cell in copy.cells if not _is_solution(cell)]
     for cell in copy.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
+        elif SOLUTION.search(cell.source):
+            cell.source = SOLUTION.sub("", cell.source).strip()
+    copy.cells = [cell for cell in copy.cells if cell.source]
     return copy
 
 
@@ -335,7 +344,3 @@ def _cannot_write(folder: Path, error: OSError) -> str:
         f"The workbook {folder} cannot be written: {why}. "
         "Nothing in it was lost; run this again when that is mended."
     )
-
-
-def _is_solution(cell: NotebookNode) -> bool:
-    return cell.cell_type == "markdown" and "{dropdown} Solution" in cell.source

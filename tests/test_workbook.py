@@ -60,6 +60,32 @@ def test_it_has_every_chapter_without_outputs_and_without_solutions(home):
             assert not any(f":pyobject: {name}" in cell.source for name in names)
 
 
+def test_only_the_solution_is_left_out_of_a_cell(home):
+    solution = "::::{dropdown} Solution: `f`\n:::{literalinclude} a\n:::\n::::\n"
+    cells = [
+        nbformat.v4.new_markdown_cell(f"Before.\n\n{solution}\nAfter."),
+        nbformat.v4.new_markdown_cell(solution),
+        nbformat.v4.new_markdown_cell(solution.replace("Solution", "Answer")),
+    ]
+    copy = workbook.for_the_reader(nbformat.v4.new_notebook(cells=cells))
+    first, second = (cell.source for cell in copy.cells)
+    assert re.sub(r"\s+", " ", first) == "Before. After."
+    assert "Answer" in second
+
+
+def test_the_reader_gets_all_prose_of_the_chapters(home):
+    workbook.update(home)
+    for path in notebook_paths():
+        copy = read(home / path.relative_to(path.parents[1]))
+        prose = "\n".join(c.source for c in copy.cells if c.cell_type == "markdown")
+        for cell in read(path).cells:
+            if cell.cell_type == "markdown" and "{dropdown} Solution" in cell.source:
+                after = cell.source.rpartition("\n::::")[2].strip()
+                assert after in prose
+            elif cell.cell_type == "markdown":
+                assert cell.source in prose
+
+
 # Small chapters, made here: what the course gives at first, and after an update.
 
 FIRST = {
@@ -763,7 +789,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(monkeypatch, tmp_path
     monkeypatch.setenv("FIVE_SUNDAYS_HOME", str(blocked))
     result = run("lab", "--no-browser")
     assert result.exit_code == 1
-    assert "cannot be written" in str(result.exception or result.output)
+    assert "cannot be written" in result.output
 
 
 def test_check_on_an_empty_folder_says_what_is_next(home):
