@@ -164,6 +164,24 @@ def test_both_cells_of_an_empty_doubled_exercise_stay():
     assert texts(merge(base, [new], merged.cells).cells) == texts(merged.cells)
 
 
+def test_an_exact_copy_that_the_reader_made_stays_when_the_original_leaves():
+    base = [md("A"), md("B")]
+    mine = [*base, md("B", "copy")]
+    assert sources(merge(base, base[:1], mine).cells) == ["A", "B", "B"]
+
+
+def test_the_note_on_a_changed_exercise_comes_once(saved):
+    base, new = [stub("f")], [stub("f", "Add, and round.")]
+    cut_short = merge(base, new, saved([answered(base[0])])).cells
+    assert texts(merge(base, new, saved(cut_short)).cells) == texts(cut_short)
+
+
+def test_an_exercise_is_not_taken_for_another_cell_with_its_id():
+    base = [md("A"), stub("f", id="2")]
+    mine = [md("A"), md("my own", "2")]
+    assert sources(merge(base, base, mine).cells) == ["A", "my own", base[1].source]
+
+
 def test_an_exercise_that_left_the_course_stays_where_there_is_an_answer():
     base = [stub("f"), stub("g")]
     merged = merge(base, [], [answered(base[0]), base[1]])
