@@ -707,6 +707,7 @@ def test_an_update_that_is_killed_at_any_time_loses_nothing(book, later, tmp_pat
         here, there = FORKS.Pipe()
         process = FORKS.Process(target=update_when_told, args=(folder, later, there))
         process.start()
+        there.close()  # a process that fails ends the wait
         here.recv()
         time.sleep(clock.uniform(0, 0.05))
         process.kill()
@@ -733,6 +734,7 @@ def test_files_that_may_not_grow_are_one_clear_line(book, later, size):
         target=update_on_a_small_disk, args=(book, later, size, there)
     )
     process.start()
+    there.close()
     assert "cannot be written: File too large." in here.recv()
     process.join()
     assert lost(book) == []
