@@ -25,6 +25,11 @@ from course.checks import CHAPTERS, of_chapter
 from course.source import namespace_of
 
 
+def earlier_parts(text: str) -> str:
+    """The text of a chapter, taking what it needs of earlier chapters from `mine`."""
+    return re.sub(r"^from solutions\b", "from mine", text, flags=re.MULTILINE)
+
+
 class _Loader(importlib.abc.Loader):
     """Runs the reference under another name, then puts the reader's parts in."""
 
@@ -32,9 +37,7 @@ class _Loader(importlib.abc.Loader):
         self.chapter, self.path = chapter, path
 
     def exec_module(self, module: ModuleType) -> None:
-        text = "".join(linecache.getlines(self.path))
-        # Earlier chapters, too, come with the reader's parts.
-        text = re.sub(r"^from solutions\b", "from mine", text, flags=re.MULTILINE)
+        text = earlier_parts("".join(linecache.getlines(self.path)))
         exec(compile(text, self.path, "exec"), module.__dict__)
         module.__mine__ = _put_in(self.chapter, module)
 

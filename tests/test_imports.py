@@ -43,6 +43,13 @@ def test_a_solution_imports_torch_and_earlier_solutions_only(chapter):
         assert allowed, f"solutions/{chapter}.py imports {module}"
 
 
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_solution_imports_from_earlier_ones_by_name(chapter):
+    # `mine` replaces this form, and only this form, by the reader's own parts.
+    text = (ROOT / "solutions" / f"{chapter}.py").read_text("utf-8")
+    assert not re.search(r"^\s+from solutions|^\s*import solutions", text, re.MULTILINE)
+
+
 @pytest.mark.parametrize("path", files("course/checks"), ids=lambda p: p.stem)
 def test_a_check_never_asks_the_solutions(path):
     for module in imported(path.read_text("utf-8")):

@@ -82,6 +82,16 @@ def test_an_answer_that_uses_another_uses_the_readers(fresh):
     assert module.bigram_probabilities.calls == 1
 
 
+def test_a_later_chapter_takes_the_readers_parts_of_an_earlier_one(fresh):
+    answers.keep(CHAPTER, NAME, MARKED)
+    fresh()
+    later = f"from solutions.{CHAPTER} import {NAME}\n# from solutions, in a comment\n"
+    namespace: dict = {}
+    exec(mine.earlier_parts(later), namespace)
+    namespace[NAME](torch.ones(2, 2))
+    assert namespace[NAME].calls == 1
+
+
 def test_the_reference_itself_is_untouched(fresh):
     answers.keep(CHAPTER, NAME, MARKED)
     fresh()
