@@ -20,6 +20,11 @@ A drawing with controls. Where no kernel is, it stays as it was at the first val
 
     controls(draw, temperature=FloatSlider(value=1.0, min=0.1, max=2.0))
 
+A figure that answers to the reader without a kernel, in the page and in JupyterLab; its
+script lies in `course/live/`, and without it the picture stands as it is:
+
+    live("sampling", picture, alt="Bars that move.", data={"logits": [1.5, 0.2]})
+
 In a plot, `C0` to `C5` are the six hues of the course. Any grey, from "black" over
 "0.7" to "white", is a mix of the page's ink and its ground. The colour map of
 `pcolormesh` runs from nothing to `C0`, so it too fits both. `imshow` makes pixels that
@@ -30,6 +35,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import re
 import warnings
@@ -37,6 +43,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -58,6 +65,8 @@ matplotlib.colormaps.register(  # settings can name a colour map, not hold one
 PHONE = 358  # px: what a phone of 390 px leaves for a figure
 TEXT = 11  # px: the smallest text, at that width
 ZOOM = 1.35  # how much wider than its view box a figure may grow
+
+SCRIPTS = Path(__file__).with_name("live")
 
 
 @dataclass(frozen=True)
@@ -118,6 +127,67 @@ def diagram(svg_or_html: str, alt: str, role: str = "img") -> Drawing:
     """
     _require_text(alt)
     return _framed(_own_ids(svg_or_html.strip(), alt), alt, role)
+
+
+def live(name: str, picture: str, alt: str, data: object = None) -> Drawing:
+    """A picture that a small script brings to life, with no kernel and no network.
+
+    `course/live/<name>.js` is one function expression, `(figure, data) => {...}`;
+    `course/live/<name>.css`, if there, has its styles. Both travel inside the output,
+    so that it lives wherever HTML is shown. `figure` is the element of class
+    `fs-<name>` around the picture; one page may hold the same figure twice.
+
+    Args:
+        picture: HTML of the whole first state: what paper shows, and a page without
+            scripts. What needs the script is of class `fs-controls`, and appears with
+            it; `<p class="fs-says" role="status">` says in words what has changed.
+        alt: what the figure shows, in a sentence.
+        data: what the script needs, as JSON.
+
+    Raises:
+        ValueError: if `alt` is empty, or there is no such script, or the script, its
+            styles or the data cannot stand inside a page.
+    """
+    _require_text(alt)
+    script = _embedded(name, ".js", "</script")
+    styles = (
+        _embedded(name, ".css", "</style")
+        if (SCRIPTS / f"{name}.css").is_file()
+        else ""
+    )
+    known = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    picture = _own_ids(picture.strip(), alt)
+    key = hashlib.sha256(f"{script}{known}{picture}".encode()).hexdigest()[:8]
+    # Some hosts run the script outside of its figure: there it finds it by its key.
+    run = f"""((figure,data)=>{{if(!figure)return
+({script})(figure,data)
+figure.dataset.alive=""}})(document.currentScript?.closest(".fs-figure")
+??document.querySelector('[data-key="{key}"]:not([data-alive])'),{_in_a_script(known)})"""
+    content = f"<style>{LIVE}{styles}</style>{picture}<script>{run}</script>"
+    return _framed(content, alt, "group", f"fs-live fs-{name}", f' data-key="{key}"')
+
+
+def _embedded(name: str, ending: str, forbidden: str) -> str:
+    """A file of `course/live`, without the comments that stand on lines of their own.
+
+    Raises:
+        ValueError: if it does not exist, or would end the element that it stands in.
+    """
+    path = SCRIPTS / f"{name}{ending}"
+    if not path.is_file():
+        raise ValueError(f"no figure of this name: {path.name} is not in course/live")
+    text = path.read_text("utf-8")
+    if forbidden in text:
+        raise ValueError(
+            f"{path.name} holds {forbidden!r}, which would end it: split it"
+        )
+    text = re.sub(r"(?m)^\s*//.*\n|^\s*/\*.*?\*/\s*\n", "", text)
+    return text.strip().removesuffix(";")
+
+
+def _in_a_script(known: str) -> str:
+    """JSON as JavaScript that cannot end the script it stands in."""
+    return known.replace("<", "\\u003c")
 
 
 def controls(draw: Callable[..., Drawing], **widgets: Any) -> None:
@@ -294,10 +364,13 @@ def _colour(value: str) -> str:
 # ---- the frame around every figure ------------------------------------------------
 
 
-def _framed(content: str, alt: str, role: str = "img") -> Drawing:
+def _framed(
+    content: str, alt: str, role: str = "img", kinds: str = "", more: str = ""
+) -> Drawing:
     label = escape(" ".join(alt.split()))
+    kinds = f"fs-figure {kinds}".strip()
     html = (
-        f'<div class="fs-figure" role="{role}" aria-label="{label}">'
+        f'<div class="{kinds}" role="{role}" aria-label="{label}"{more}>'
         f"<style>{STYLE}</style>{content}</div>"
     )
     return Drawing(html, " ".join(alt.split()))
@@ -364,3 +437,24 @@ body.vscode-dark .fs-figure,body.vscode-high-contrast .fs-figure{"""
     + _hues(LIGHT)
     + "--fs-ground:Canvas;color:CanvasText}}"
 ).replace("\n", "")
+
+# What every live figure shares. Controls that no script answers would only mislead.
+LIVE = """
+.fs-live .fs-controls{display:none}
+.fs-live[data-alive] .fs-controls{display:flex;flex-wrap:wrap;gap:.5em 1.2em;
+align-items:center;margin:.5em 0}
+.fs-live label{display:inline-flex;flex-wrap:wrap;gap:.2em .6em;align-items:center}
+.fs-live :is(button,select,textarea,input[type=text]){font:inherit;color:inherit;
+min-height:36px;padding:.2em .8em;border-radius:.4em;background:transparent;
+border:1px solid color-mix(in srgb,currentColor 55%,var(--fs-ground))}
+.fs-live select option{color:CanvasText;background:Canvas}
+.fs-live button{cursor:pointer}
+.fs-live button:hover{background:color-mix(in srgb,currentColor 8%,transparent)}
+.fs-live button[aria-pressed=true]{border-color:var(--fs-1);
+box-shadow:inset 0 0 0 1px var(--fs-1)}
+.fs-live input[type=range]{min-height:36px;accent-color:var(--fs-1);flex:1 1 9em}
+.fs-live :is(button,select,textarea,input):focus-visible{outline:2px solid var(--fs-1);
+outline-offset:2px}
+.fs-live .fs-says{margin:.4em 0;font-size:.92em}
+@media print{.fs-live[data-alive] .fs-controls{display:none}}
+""".replace("\n", "")
