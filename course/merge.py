@@ -16,7 +16,6 @@ exact copies of the course's cells, may then come out otherwise.
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
@@ -26,7 +25,7 @@ from difflib import SequenceMatcher
 import nbformat
 from nbformat import NotebookNode
 
-from course.notebooks import exercise_name
+from course.notebooks import exercise_of
 
 ASKED_AGAIN = """\
 **The exercise `{name}` has changed.** Your answer above is as you left it: compare it \
@@ -35,9 +34,6 @@ with the new text of the exercise, then run it again.
 ````python
 {stub}
 ````"""
-
-# What `exercise_name` cannot see: a cell that Python does not parse, or not yet.
-DECORATED = re.compile(r"^@exercise\b.*\n(?:@.*\n)*(?:def|class)\s+(\w+)", re.M)
 
 
 @dataclass
@@ -112,14 +108,6 @@ def merge(
 def text(cell: NotebookNode) -> tuple[str, str]:
     """What makes two cells the same: their kind and their source."""
     return cell.cell_type, cell.source
-
-
-def exercise_of(cell: NotebookNode) -> str | None:
-    """The exercise that a cell holds, even if its Python is not finished yet."""
-    if cell.cell_type != "code" or "@exercise" not in cell.source:
-        return None
-    found = DECORATED.search(cell.source)
-    return exercise_name(cell.source) or (found[1] if found else None)
 
 
 def pair(

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nbformat import NotebookNode
 
-from course.merge import exercise_of, merge, text
+from course.merge import merge, text
+from course.notebooks import exercise_of
 
 
 def md(source, id=None):
@@ -224,25 +225,6 @@ def test_equal_cells_are_counted():
     theirs = [*base, md(line, "3")]
     assert sources(merge(base, theirs, base).cells) == sources(theirs)
     assert sources(merge(base, base, [*base, md(line, "4")]).cells) == sources(theirs)
-
-
-@pytest.mark.parametrize(
-    ("source", "name"),
-    [
-        ("@exercise\ndef f(a): ...", "f"),
-        ("%timeit 1\n@exercise\nclass F:\n    ...", "F"),
-        ("@exercise\n@cache\ndef f(a:", "f"),
-        ("@exercise  # mine\ndef f(", "f"),
-        ("# @exercise\ndef f(a): ...", None),
-        ("x = '@exercise'", None),
-    ],
-)
-def test_an_exercise_is_told_by_what_its_code_says(source, name):
-    assert exercise_of(code(source)) == name
-
-
-def test_text_about_an_exercise_is_none():
-    assert exercise_of(md("@exercise\ndef f(a): ...")) is None
 
 
 # By property: the course and the reader edit the same notebook at random.
