@@ -12,18 +12,22 @@
     title.append(link)
   }
 
-  // In JupyterLab: chapters are notebooks. Lab resolves the links of an output by
-  // itself, before or after this script, and keeps where they lead in an attribute.
-  if ("jpThemeLight" in document.body.dataset) {
-    const turn = (link, name) => {
-      const old = link.getAttribute(name)
-      if (old) link.setAttribute(name, old.replace(".html", ".ipynb"))
-    }
-    for (const link of figure.querySelectorAll("a")) {
-      turn(link, "href")
-      link.addEventListener("click", () => turn(link, "data-commandlinker-args"))
-    }
-  }
+  // In JupyterLab: chapters are notebooks. Lab has resolved the links of an output before
+  // any script of it runs, to /files/week1/tokens.html, and opens what its command says.
+  figure.addEventListener("click", (event) => {
+    const link = event.target.closest("a")
+    const page = link && decodeURIComponent(link.pathname).split("/files/")[1]
+    if (!page || !("jpThemeLight" in document.body.dataset)) return
+    event.preventDefault()
+    event.stopPropagation()
+    const opener = document.createElement("span")
+    opener.dataset.commandlinkerCommand = "docmanager:open"
+    opener.dataset.commandlinkerArgs =
+      JSON.stringify({ path: page.replace(/\.html$/, ".ipynb") })
+    figure.append(opener)
+    opener.click()
+    opener.remove()
+  }, { capture: true })
 
   // The numbers of a rung unfold what they mean.
   for (const costs of figure.querySelectorAll(".fs-costs")) {
