@@ -114,8 +114,8 @@ def _picture(
 <button type="button" class="fs-on" aria-label="one merge on">+</button></span>
 </div>
 <p class="fs-says" role="status">{says}.</p>
-<div class="fs-words" aria-hidden="true"><span class="fs-names"><span>character</span><span>byte</span>
-<span>token id</span></span>{drawn}</div>
+<div class="fs-words" aria-hidden="true"><span class="fs-names">
+<span>character</span><span>byte</span><span>token id</span></span>{drawn}</div>
 <p class="fs-ids">ids: {" ".join(map(str, ids))}</p>"""
 
 
