@@ -107,7 +107,7 @@ def _picture(
 <label class="fs-text">Your text
 <textarea rows="2" spellcheck="false" autocapitalize="off">
 {escape(text)}</textarea></label>
-<label{alone}>Vocabulary of <select>{options}</select></label>
+<label{alone}>Vocabulary <select>{options}</select></label>
 <span class="fs-steps"><label><span class="fs-step">Merges</span>
 <input type="range" min="0" max="1" value="1"></label>
 <button type="button" class="fs-back" aria-label="one merge back">−</button>
