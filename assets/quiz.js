@@ -79,8 +79,8 @@
     form.dispatchEvent(new CustomEvent("fs-answered", { bubbles: true }));
   };
 
-  // Arrow keys have to pass over options to reach one: they choose, and Enter or
-  // the space bar answers.
+  // Arrow keys have to pass over options to reach one: they only choose, and Enter or the
+  // space bar answers.
   const listen = (form, answer) => {
     let passing = false;
     form.addEventListener("keydown", (event) => {
@@ -110,8 +110,8 @@
       score.firstChild.textContent = `Answered right: ${right} of ${forms.length}.`;
     };
     forms.at(-1).nextElementSibling.after(score);
-    section.addEventListener("fs-answered", count);
-    section.addEventListener("reset", count);
+    for (const event of ["click", "fs-answered", "reset"])
+      section.addEventListener(event, count);
     count();
   };
 

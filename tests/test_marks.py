@@ -152,7 +152,9 @@ def test_with_the_keyboard_arrows_pass_over_options_and_enter_answers(tab):
     tab.keyboard.press("Enter")
     expect(form.get_by_role("status")).to_contain_text("Right.")
     assert tab.url.endswith(".html")  # and no form was sent anywhere
+    expect(tab.locator(".fs-score")).to_contain_text("1 of 6")
     tab.keyboard.press("ArrowDown")
+    expect(tab.locator(".fs-score")).to_contain_text("0 of 6")
     tab.keyboard.press("Space")
     expect(form.get_by_role("status")).to_contain_text("Not yet")
 
