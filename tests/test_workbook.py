@@ -325,6 +325,23 @@ def test_a_notebook_from_a_backup_is_brought_up_to_date(book, later, tmp_path):
     ]  # fmt: skip
 
 
+def test_a_cell_that_the_reader_takes_back_from_the_course_stays(book, later):
+    path = book / "week2" / "words.ipynb"
+    update(book, later)
+    save(path, [*cells_of(path), md("The end.", "again")])
+    assert update(book, later) == []
+    assert sources_of(path)[-1] == "The end."
+
+
+def test_what_a_killed_update_left_is_removed_by_a_later_one(book, later):
+    left = [book / ".unfinished-abc", book / ".course" / "given" / ".unfinished-def"]
+    for path in left:
+        path.write_text("half")
+        os.utime(path, (0, 0))
+    update(book, later)
+    assert not any(path.exists() for path in left)
+
+
 def test_a_cell_deleted_after_an_update_stays_deleted(book, later):
     update(book, later)
     path = book / "week1" / "letters.ipynb"
@@ -334,6 +351,18 @@ def test_a_cell_deleted_after_an_update_stays_deleted(book, later):
     save(path, cells, metadata={})  # by a program that drops what it does not know
     assert update(book, later) == []
     assert "A new thought." not in sources_of(path)
+
+
+def test_where_the_texts_do_not_tell_the_last_record_counts(book, later, tmp_path):
+    path = book / "week2" / "words.ipynb"
+    update(book, later)
+    os.utime(record_of(book, "week2/words"), (0, 0))
+    more = [*LATER["week2/words"], md("One more.", "more")]
+    update(book, publish(tmp_path / "last", {**LATER, "week2/words": more}))
+    assert (text := "One more.") in sources_of(path)
+    cells = [cell for cell in cells_of(path) if cell.source != text]
+    save(path, cells, metadata={})
+    assert update(book, tmp_path / "last") == []
 
 
 @pytest.mark.parametrize("metadata", [{}, {"five_sundays": 3}])
