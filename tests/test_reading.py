@@ -83,16 +83,21 @@ def test_the_search_can_be_used_without_a_mouse(browser, address):
         assert not faults
 
 
+@pytest.mark.parametrize("choose", ["finger", "keyboard"])
 def test_the_outline_of_a_phone_gives_way_to_the_section_that_was_chosen(
-    browser, address
+    browser, address, choose
 ):
     url = f"{address}chapters/week1/tokens.html"
     with opened(browser, url, width=390) as (tab, faults):
         tab.locator("button.secondary-toggle").focus()
         tab.keyboard.press("Enter")
         outline = tab.locator("dialog[open]")
-        outline.get_by_role("link", name="Quiz").focus()
-        tab.keyboard.press("Enter")
+        link = outline.get_by_role("link", name="Quiz")
+        if choose == "finger":
+            link.click()
+        else:
+            link.focus()
+            tab.keyboard.press("Enter")
         expect(outline).to_have_count(0)
         expect(tab.get_by_role("heading", name="Quiz")).to_be_in_viewport()
         tab.keyboard.press("Tab")  # goes on from there
