@@ -168,6 +168,19 @@ def axe_faults(tab: Page, rules: str = "all") -> list[str]:
     ]
 
 
+def axe_faults_everywhere(tab: Page) -> list[str]:
+    """The faults of a page, all that is folded opened: wide, narrow, light, dark."""
+    tab.emulate_media(reduced_motion="reduce")  # no colour is on its way to another
+    tab.locator("details").evaluate_all("all => all.forEach(e => e.open = true)")
+    found = []
+    for width in (1440, 390):
+        tab.set_viewport_size({"width": width, "height": 900})
+        for theme, rules in ("light", "all"), ("dark", "colours"):
+            tab.evaluate("name => document.documentElement.dataset.theme = name", theme)
+            found += [f"{fault} ({width} {theme})" for fault in axe_faults(tab, rules)]
+    return found
+
+
 @contextmanager
 def serving(folder: Path, port: int) -> Iterator[tuple[subprocess.Popen, str]]:
     """The server as a reader starts it, and the address that it printed."""

@@ -7,7 +7,7 @@ import re
 import pytest
 from fontTools.ttLib import TTFont
 
-from tests.browser import PAGES, axe_faults, loaded, opened
+from tests.browser import PAGES, axe_faults, axe_faults_everywhere, loaded, opened
 
 MEGABYTES = 4  # what a page may weigh, uncompressed, with everything it loads
 
@@ -51,17 +51,8 @@ def test_a_page_is_right_on_a_phone_in_light_and_dark(browser, address, page):
 
 @pytest.mark.parametrize("page", [*PAGES, "search", "404"])
 def test_axe_finds_no_fault_wide_or_narrow_light_or_dark(browser, address, page):
-    found = []
     with opened(browser, f"{address}{page}.html") as (tab, _faults):
-        tab.emulate_media(reduced_motion="reduce")  # no colour is on its way to another
-        tab.locator("details").evaluate_all("all => all.forEach(e => e.open = true)")
-        for width in (1440, 390):
-            tab.set_viewport_size({"width": width, "height": 900})
-            for theme, rules in ("light", "all"), ("dark", "colours"):
-                tab.evaluate(
-                    "name => document.documentElement.dataset.theme = name", theme
-                )
-                found += [f"{width} {theme} {f}" for f in axe_faults(tab, rules)]
+        found = axe_faults_everywhere(tab)
     assert not found, "\n".join(found)
 
 
