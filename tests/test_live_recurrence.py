@@ -116,17 +116,26 @@ def test_arrows_lead_to_what_a_box_is_made_of():
     ]
 
 
-def test_without_a_script_the_first_step_is_seen(browser):
+def test_at_first_nothing_is_computed_with_or_without_a_script(browser):
     with page(browser, java_script_enabled=False) as tab:
         assert not tab.get_by_role("button").first.is_visible()
         assert tab.locator("svg:visible").count() == 2
         text = tab.locator(".fs-recurrence").inner_text()
-        assert "1 of 8 steps, 128 of 1,024 products" in text
-        assert "1 of 1 step, 1,024 of 1,024 products" in text
+        assert "0 of 8 steps, 0 of 1,024 products" in text
+        assert "0 of 1 step, 0 of 1,024 products" in text
+        assert says(tab) == (
+            "Step 0: nothing is computed yet. 8 tokens wait, each a row of C = 8 "
+            "numbers."
+        )
+        for kind in "rnn", "attention":
+            assert states(tab, kind) == ["wait"] * 8
     with page(browser) as tab:
         first = tab.locator(".fs-recurrence").inner_html()
         tab.get_by_role("button", name="T = 8").click()
         assert tab.locator(".fs-recurrence").inner_html() == first
+        tab.get_by_role("button", name="Step").click()
+        assert states(tab, "attention") == ["now"] * 8
+        assert states(tab, "rnn") == ["now"] + ["wait"] * 7
 
 
 def test_nothing_moves_by_itself_and_playing_ends(browser):
@@ -134,18 +143,18 @@ def test_nothing_moves_by_itself_and_playing_ends(browser):
         tab.clock.install()
         tab.set_content(f"<!doctype html><body>{recurrence().html}")
         tab.clock.run_for(60_000)
-        assert counts(tab, "rnn")[0] == 1
+        assert counts(tab, "rnn")[0] == 0
         play = tab.locator(".fs-play")
         play.click()
         seen = [counts(tab, "rnn")[0]]
         for _ in range(4):
             tab.clock.run_for(700)
             seen.append(counts(tab, "rnn")[0])
-        assert seen == [2, 3, 4, 5, 6]
+        assert seen == [1, 2, 3, 4, 5]
         assert play.inner_text() == "Pause"
         play.click()
         tab.clock.run_for(60_000)
-        assert (counts(tab, "rnn")[0], play.inner_text()) == (6, "Play")
+        assert (counts(tab, "rnn")[0], play.inner_text()) == (5, "Play")
         play.click()
         tab.clock.run_for(60_000)
         assert (counts(tab, "rnn")[0], play.inner_text()) == (8, "Play")
@@ -153,7 +162,7 @@ def test_nothing_moves_by_itself_and_playing_ends(browser):
         assert counts(tab, "rnn")[0] == 0
         tab.get_by_role("button", name="T = 4").click()
         tab.clock.run_for(60_000)
-        assert (counts(tab, "rnn")[:2], play.inner_text()) == ([1, 4], "Play")
+        assert (counts(tab, "rnn")[:2], play.inner_text()) == ([0, 4], "Play")
 
 
 def test_who_wants_no_motion_gets_the_end_at_once(browser):
@@ -172,7 +181,7 @@ def test_the_keyboard_does_it_all(browser):
             if names[-1] in ("T = 12", "Step"):
                 tab.keyboard.press("Enter")
         assert names == ["T = 4", "T = 8", "T = 12", "Step", "Play", "Start again"]
-        assert counts(tab, "rnn")[:2] == [2, 12]
+        assert counts(tab, "rnn")[:2] == [1, 12]
         pressed = tab.locator("[aria-pressed=true]").all_inner_texts()
         assert pressed == ["T = 12"]
 

@@ -3,7 +3,7 @@
   const still = matchMedia("(prefers-reduced-motion: reduce)")
   const play = find(".fs-play")
   let length = data.shown
-  let step = 1
+  let step = 0
   let timer = null
 
   const show = () => {
@@ -47,7 +47,7 @@
     if (!button) return
     pause()
     length = Number(button.value)
-    go(1)
+    go(0)
   })
   play.addEventListener("click", () => {
     if (timer) return pause()

@@ -24,7 +24,7 @@ TOP, BOTTOM = 8, 70  # px: the upper row, the lower row
 
 
 def recurrence(lengths: Sequence[int] = (4, 8, 12), width: int = 8) -> Drawing:
-    """The two at their first step, for the middle one of the lengths.
+    """The two before their first step, for the middle one of the lengths.
 
     Args:
         lengths: the T to choose from.
@@ -35,7 +35,7 @@ def recurrence(lengths: Sequence[int] = (4, 8, 12), width: int = 8) -> Drawing:
     panels = "".join(
         f'<div class="fs-panel fs-{kind}"><b>{title}</b>'
         + "".join(_boxes(kind, length, length == shown) for length in lengths)
-        + f'<p class="fs-count">{words[shown][1][kind]}</p></div>'
+        + f'<p class="fs-count">{words[shown][0][kind]}</p></div>'
         for kind, title in (
             ("rnn", "RNN: each waits for the one before"),
             ("attention", "Attention: all at once"),
@@ -52,7 +52,7 @@ def recurrence(lengths: Sequence[int] = (4, 8, 12), width: int = 8) -> Drawing:
         '<div class="fs-controls"><button type="button" class="fs-step">Step</button>'
         '<button type="button" class="fs-play">Play</button>'
         '<button type="button" class="fs-again">Start again</button></div>'
-        f'<p class="fs-says" role="status">{words[shown][1]["says"]}</p>'
+        f'<p class="fs-says" role="status">{words[shown][0]["says"]}</p>'
     )
     alt = (
         "An RNN computes its states one after another, each from the one before; "
@@ -94,7 +94,10 @@ def _count(kind: str, step: int, steps: int, length: int, width: int) -> str:
 
 def _says(step: int, length: int, width: int) -> str:
     if step == 0:
-        return f"{length} tokens wait to be read, each a row of C = {width} numbers."
+        return (
+            f"Step 0: nothing is computed yet. {length} tokens wait, each a row of "
+            f"C = {width} numbers."
+        )
     if step == 1:
         return (
             "Step 1: the RNN has computed its first state. Attention has computed all "
@@ -120,7 +123,6 @@ def _boxes(kind: str, length: int, shown: bool) -> str:
     arrows, boxes = "", ""
     for t in range(length):
         x, at = PITCH * t + middle, t + 1 if kind == "rnn" else 1
-        state = "fs-now" if at == 1 else "fs-wait"
         if kind == "rnn":
             lines = f"M{x:g} {TOP + BOX}V{BOTTOM}"
             if t > 0:
@@ -130,10 +132,10 @@ def _boxes(kind: str, length: int, shown: bool) -> str:
                 f"M{PITCH * s + middle:g} {TOP + BOX}L{x:g} {BOTTOM}"
                 for s in range(t + 1)
             )
-        arrows += f'<path data-at="{at}" class="{state}" d="{lines}"/>'
+        arrows += f'<path data-at="{at}" class="fs-wait" d="{lines}"/>'
         boxes += (
             f'<g class="fs-token">{_box(x, TOP, t)}</g>'
-            f'<g data-at="{at}" class="{state}">{_box(x, BOTTOM, t)}</g>'
+            f'<g data-at="{at}" class="fs-wait">{_box(x, BOTTOM, t)}</g>'
         )
     wide, high = PITCH * max(length, 12), BOTTOM + BOX + 2
     return (
