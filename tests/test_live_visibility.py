@@ -145,6 +145,26 @@ def test_what_changed_is_said(browser):
         assert heard.text_content() == f"BERT's gaps are now at {place}."
 
 
+def test_the_button_stands_with_what_it_changes(browser):
+    with page(browser, viewport={"width": 390, "height": 900}) as tab:
+        button = tab.locator(".fs-bert").get_by_role("button", name="Draw other gaps")
+        assert tab.get_by_role("button").count() == button.count() == 1
+        top = button.bounding_box()["y"]
+        gpt = tab.locator(".fs-gpt").bounding_box()
+        assert gpt["y"] + gpt["height"] <= top
+        assert top < tab.locator(".fs-bert svg").bounding_box()["y"]
+
+
+def test_how_to_read_it_stands_above_it(browser):
+    reading = "Each row marks the tokens that one position sees."
+    with page(browser) as tab:
+        how = tab.locator(".fs-how")
+        assert how.inner_text() == f"{reading} Tap a row or a word."
+        assert how.bounding_box()["y"] < tab.locator("input").bounding_box()["y"]
+    with page(browser, java_script_enabled=False) as tab:  # nothing answers a tap
+        assert tab.locator(".fs-how").inner_text().strip() == reading
+
+
 def test_without_a_script_the_first_state_is_the_same(browser):
     with page(browser, java_script_enabled=False) as tab:
         assert not tab.locator("input").is_visible()

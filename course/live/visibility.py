@@ -54,18 +54,25 @@ def visibility(tokens: Sequence[str], seed: int = 0, draws: int = 20) -> Drawing
         "gpt": states["gpt"][position],
         "bert": states["bert"][position][position in hidden[0]],
     }
+    draw = {
+        "gpt": "",
+        "bert": '<span class="fs-controls"><button type="button" class="fs-draw">'
+        "Draw other gaps</button></span>",
+    }
     panels = "".join(
-        f'<div class="fs-panel fs-{kind}"><b>{kind.upper()}</b>'
+        f'<div class="fs-panel fs-{kind}"><div class="fs-title"><b>{kind.upper()}</b>'
+        f"{draw[kind]}</div>"
         f"{_grid(tokens, sees[kind], position)}"
         f"{_sentence(tokens, kind, sees[kind][position], position, hidden[0])}"
         f'<p class="fs-here">{says[kind]}</p><p>{lessons[kind]}</p></div>'
         for kind in sees
     )
     picture = (
+        '<p class="fs-how">Each row marks the tokens that one position sees. '
+        '<span class="fs-tap">Tap a row or a word.</span></p>'
         '<div class="fs-controls"><label>Position '
         f'<input type="range" min="1" max="{length}" value="{position + 1}" '
-        f'aria-valuetext="{position + 1}, {escape(tokens[position])}"></label>'
-        '<button type="button" class="fs-draw">Draw other gaps</button></div>'
+        f'aria-valuetext="{position + 1}, {escape(tokens[position])}"></label></div>'
         f'<div class="fs-panels">{panels}</div>'
         '<p class="fs-says fs-heard" role="status"></p>'
     )
