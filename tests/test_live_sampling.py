@@ -259,6 +259,39 @@ def test_start_again_throws_the_same_darts(figure):
     assert story() != first
 
 
+@pytest.mark.parametrize(
+    ("size", "names"),
+    [
+        (V, [*map(str, range(1, 11)), "all"]),
+        (11, [*map(str, range(1, 11)), "all"]),
+        (4, ["1", "2", "3", "all"]),
+    ],
+)
+def test_top_k_has_a_few_stops_and_all(browser, size, names):
+    drawing = sampling(CHARACTERS[:size], LOGITS[:size, :size], after="\n")
+    with alive(browser, drawing) as figure:
+        slider, name = figure.locator(".fs-top"), figure.locator(".fs-name b").last
+        assert name.inner_text() == "all"
+        slider.press("Home")
+        for number, stop in enumerate(names):
+            assert name.inner_text() == stop
+            assert slider.get_attribute("aria-valuetext") == stop
+            k = size if stop == "all" else number + 1
+            chance = expected(LOGITS[0, :size], 1, k)
+            grouped = [*chance[:8].tolist(), chance[8:].sum().item()]
+            assert chances(figure) == [round(p, 3) for p in grouped][:size]
+            slider.press("ArrowRight")
+
+
+def test_nothing_jumps_when_the_sentence_grows(figure):
+    button = figure.locator(".fs-once")
+    places = [button.bounding_box()["y"]]
+    for kind in ".fs-once", ".fs-often", ".fs-write", ".fs-write-on":
+        click(figure, kind)
+        places.append(button.bounding_box()["y"])
+    assert len(set(places)) == 1
+
+
 def test_another_setting_begins_a_new_tally(figure):
     for kind, value in (".fs-temperature", 2), (".fs-top", 5):
         click(figure, ".fs-often")

@@ -33,7 +33,8 @@
 
   let now, prediction, hits, throws, text, random
   const ask = () => {
-    prediction = predict(now, Number(temperature.value), Number(top.value))
+    prediction = predict(now, Number(temperature.value),
+      top.value === top.max ? characters.length : Number(top.value))
     hits = characters.map(() => 0)  // by place in the order
     throws = 0
     dart.hidden = true
@@ -59,7 +60,8 @@
     : [...numbers.slice(0, data.bars), numbers.slice(data.bars).reduce((a, b) => a + b)]
   const show = (news) => {
     values[0].textContent = Number(temperature.value).toFixed(1)
-    values[1].textContent = Number(top.value) === characters.length ? "all" : top.value
+    values[1].textContent = top.value === top.max ? "all" : top.value
+    top.ariaValueText = values[1].textContent
     after.selectedIndex = now
     const counts = grouped(hits)
     grouped(prediction.chances).forEach((chance, n) => {

@@ -21,6 +21,7 @@ ALT = (
     "Bars: how likely each character is to come next. Below them a strip, cut into "
     "pieces as long as the bars, at which darts are thrown."
 )
+TOP_K = 10  # the largest k to choose, before "all"
 BARS = 8  # the likeliest characters; all others share one more bar
 SIGNS = {" ": "␣", "\n": "⏎"}
 
@@ -77,6 +78,7 @@ def _picture(characters: Sequence[str], table: Tensor, after: str) -> str:
         f"{escape(name) if part > 0.04 and n < BARS else ''}</span>"
         for n, (name, part) in enumerate(zip(names, parts, strict=True))
     )
+    stops = min(TOP_K + 1, len(characters))  # the last is "all"
     options = "".join(
         f"<option{' selected' if c == after else ''}>{escape(_seen(c))}</option>"
         for c in characters
@@ -86,8 +88,8 @@ def _picture(characters: Sequence[str], table: Tensor, after: str) -> str:
 <label><span class="fs-name">temperature <b>1.0</b></span>
 <input class="fs-temperature" type="range" min="0" max="3" step="0.1" value="1"></label>
 <label><span class="fs-name">top-k <b>all</b></span>
-<input class="fs-top" type="range" min="1" max="{len(characters)}"
-value="{len(characters)}"></label>
+<input class="fs-top" type="range" min="1" max="{stops}"
+value="{stops}" aria-valuetext="all"></label>
 </div>
 <div class="fs-bars"><span class="fs-head">p</span>
 <span class="fs-head fs-hits"></span>{bars}</div>
