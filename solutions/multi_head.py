@@ -194,6 +194,24 @@ def without_head(attention: MultiHeadAttention, head: int) -> MultiHeadAttention
     return silenced
 
 
+def attention_mass(weights: Tensor, asking: Tensor, sought: Tensor) -> Tensor:
+    """How much each head looks from here to there: (B, H, T, T) -> (H,), each 0 to 1.
+
+        mass[h] = mean over asking (b, t) of
+                      sum over sought (b, s) of weights[b, h, t, s]
+
+    `asking` (B, T) is True for the tokens that look, `sought` (B, T) for those that
+    they may be looking at.
+
+    Raises:
+        ValueError: if no token asks.
+    """
+    if not asking.any():
+        raise ValueError("no token asks: `asking` must be True somewhere")
+    mass = (weights * sought[:, None, None, :]).sum(dim=-1)  # (B, H, T)
+    return mass.transpose(1, 2)[asking].mean(dim=0)  # (N, H) -> (H,)
+
+
 class AttentionModel(nn.Module):
     """A language model of attention alone: ids (B, T) -> logits (B, T, V).
 
