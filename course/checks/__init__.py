@@ -12,7 +12,7 @@ from functools import cache
 
 from course.case import Exercise
 
-CHAPTERS = ("language_models", "tokens", "normalization")
+CHAPTERS = ("language_models", "tokens", "attention", "normalization")
 """Chapters in the order of the course, by the name of their module."""
 
 
