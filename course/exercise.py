@@ -33,6 +33,9 @@ Answer = TypeVar("Answer", bound=Callable)
 verdicts: dict[str, Verdict] = {}
 """The latest verdict on each exercise of this session."""
 
+opened: str | None = None
+"""The chapter that `begin` has opened."""
+
 hints_given: dict[str, int] = {}
 """How many hints to each exercise this session has shown."""
 
@@ -74,7 +77,9 @@ def begin(chapter: str) -> None:
     Raises:
         UnknownExercise: if there is no such chapter.
     """
+    global opened
     exercises = of_chapter(chapter)
+    opened = chapter
     namespace = sys._getframe(1).f_globals
     for spec in exercises:
         namespace.setdefault(spec.name, mine.part(chapter, spec.name)[0])

@@ -1,10 +1,17 @@
 """The ladder: every model of the course in one unit, next to the best that is possible.
 
-    place(uniform=6.17, unigram=4.19, bigram=3.31, floor=1.02)
+Every chapter ends with it. A chapter that has measured something places its rungs, in
+bits per character; the first one of the course places the floor too:
 
-shows the ladder with these rungs, in bits per character. It also shows what earlier
-chapters recorded; whatever comes later is "to come", so that what a chapter shows does
-not change when the book grows. Place the floor together with a chapter's first rung.
+    ladder.place(uniform=6.17, unigram=4.19, bigram=3.31, floor=1.02)
+
+A chapter that adds no rung shows the ladder as far as the course has come:
+
+    ladder.place()
+
+Both show what earlier chapters recorded, linked to them, and everything later as "to
+come": what a chapter has shown stays the same when the book grows. In a book that has a
+later chapter, a script links its rung as the page opens (`course/live/ladder.js`).
 
 `make notebooks` records what the chapters measure in `ladder.json`, and then writes
 the ladder of the landing page: `python -m course.ladder`.
@@ -21,7 +28,8 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from course.figures import Drawing, diagram
+from course.checks import CHAPTERS
+from course.figures import Drawing, live
 from course.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
@@ -36,6 +44,11 @@ class Rung:
     title: str
     idea: str
     chapter: str
+
+    @property
+    def module(self) -> str:
+        """The chapter as the checks call it: `language_models`."""
+        return self.chapter.split("/")[1].replace("-", "_")
 
 
 RUNGS: dict[str, Rung] = {
@@ -53,26 +66,49 @@ RUNGS: dict[str, Rung] = {
 def place(rung: str | None = None, bits: float | None = None, **more: float) -> None:
     """Show the ladder with these rungs; `place("bigram", 3.3)` or `place(bigram=3.3)`.
 
-    In a keyword a hyphen becomes an underscore. With FIVE_SUNDAYS_RECORD=1, which only
+    In a keyword a hyphen becomes an underscore. With no rung, it is the ladder as far
+    as the chapter that `begin` has opened. With FIVE_SUNDAYS_RECORD=1, which only
     `make notebooks` sets, the results are kept in `ladder.json` too.
 
     Raises:
-        ValueError: for a rung that is not on the ladder, or for bits that no model has.
+        ValueError: for a rung that is not on the ladder, for bits that no model has, or
+            if there is neither a rung nor an open chapter.
     """
     placed = {} if rung is None else {rung: bits}
     placed |= {name.replace("_", "-"): value for name, value in more.items()}
     placed = {name: _checked(name, value) for name, value in placed.items()}
-    if not placed:
-        raise ValueError("nothing to place: give a rung, as in place(bigram=3.3)")
+    before = _before(placed) if placed else _so_far()
     if os.environ.get("FIVE_SUNDAYS_RECORD") == "1":
         record(placed)
 
     from IPython.display import display
 
+    earlier = {name: bits for name, bits in recorded().items() if name in before}
+    display(ladder(earlier | placed, here=placed))
+
+
+def _before(placed: Mapping[str, float]) -> set[str]:
+    """The floor, and the rungs below the highest of these."""
     order = list(RUNGS)
     top = max((order.index(name) for name in placed if name != "floor"), default=0)
-    earlier = {n: b for n, b in recorded().items() if n in (*order[:top], "floor")}
-    display(ladder(earlier | placed, here=placed))
+    return {*order[:top], "floor"}
+
+
+def _so_far() -> set[str]:
+    """The rungs of the chapters up to the one that is open.
+
+    Raises:
+        ValueError: if none is.
+    """
+    from course import exercise
+
+    if exercise.opened is None:
+        raise ValueError(
+            "nothing to place: give a rung, as in place(bigram=3.3), or open the "
+            'chapter first, as in begin("tokens")'
+        )
+    come = CHAPTERS[: CHAPTERS.index(exercise.opened) + 1]
+    return {name for name, rung in RUNGS.items() if rung.module in come}
 
 
 def recorded() -> dict[str, float]:
@@ -96,29 +132,35 @@ def record(placed: Mapping[str, float]) -> None:
 
 
 def ladder(
-    bits: Mapping[str, float], here: Mapping[str, float] | None = None, base: str = ""
+    bits: Mapping[str, float],
+    here: Mapping[str, float] | None = None,
+    base: str = "../",
 ) -> Drawing:
     """The ladder as a figure.
 
     Args:
-        bits: bits per character of the rungs that are reached.
+        bits: bits per character of the rungs that are reached; each links to its
+            chapter.
         here: the rungs of this chapter, which stand out.
-        base: the folder of the book's pages as seen from the page with the ladder, for
-            links to the chapters that exist; none where the page has no fixed place.
+        base: the folder of the chapters as seen from the page with the ladder.
     """
     floor, scale = bits.get("floor"), max(bits.values(), default=1.0)
-    rows = "".join(
-        _row(name, rung, bits.get(name), floor, scale, name in (here or {}), base)
-        for name, rung in RUNGS.items()
-    )
+    rows, last = "", None
+    for name, rung in RUNGS.items():
+        if name not in bits:
+            rows += _later(rung)
+            continue
+        width, costs = _percent(bits[name], scale), _costs(name, bits, last)
+        rows += _reached(
+            name, bits[name], floor, width, costs, name in (here or {}), base
+        )
+        last = name
     unit = "Bits per character" + (", and above the floor" if floor else "")
-    html = (
-        f"<style>{STYLE}</style><p>{unit}</p>"
+    picture = (
+        f'<p class="fs-unit">{unit}</p>'
         f'<ol style="--floor:{_percent(floor or 0, scale)}">{rows}</ol>'
     )
-    return diagram(
-        f'<div class="fs-ladder">{html}</div>', _in_words(bits), role="group"
-    )
+    return live("ladder", picture, _in_words(bits))
 
 
 def main() -> int:
@@ -132,33 +174,59 @@ def landing() -> str:
     return ladder(recorded(), base="chapters/").html + "\n"
 
 
-def _row(
+def _reached(
     name: str,
-    rung: Rung,
-    bits: float | None,
+    bits: float,
     floor: float | None,
-    scale: float,
+    width: str,
+    costs: str,
     here: bool,
     base: str,
 ) -> str:
-    title = rung.title
-    if base and (ROOT / "chapters" / f"{rung.chapter}.ipynb").is_file():
-        title = f'<a href="{base}{rung.chapter}.html">{title}</a>'
-    label = f'<span class="fs-rung"><b>{title}</b> <i>{escape(rung.idea)}</i></span>'
-    if bits is None:
-        return (
-            f'<li class="fs-later">{label}<span class="fs-bar"></span>'
-            '<span class="fs-bits">to come</span></li>'
-        )
+    rung = RUNGS[name]
     above = ""
     if floor is not None and name != "floor":
-        above = f"<i>{bits - floor:+.2f}</i>"
+        above = f" <i>{bits - floor:+.2f}</i>"
     kind = "fs-floor" if name == "floor" else "fs-here" if here else "fs-reached"
+    link = f'<a href="{base}{rung.chapter}.html">{rung.title}</a>'
     return (
-        f'<li class="{kind}">{label}<span class="fs-bar">'
-        f'<span style="width:{_percent(bits, scale)}"></span></span>'
-        f'<span class="fs-bits"><b>{bits:.2f}</b> {above}</span></li>'
+        f'<li class="{kind}">{_label(link, rung)}'
+        f'<span class="fs-bar"><span style="width:{width}"></span></span>'
+        f'<span class="fs-bits"><b>{bits:.2f}</b>{above}</span>'
+        f'<p class="fs-costs" hidden>{costs}</p></li>'
     )
+
+
+def _later(rung: Rung) -> str:
+    return (
+        f'<li class="fs-later" data-chapter="{rung.chapter}">'
+        f'{_label(rung.title, rung)}<span class="fs-bar"></span>'
+        '<span class="fs-bits">to come</span></li>'
+    )
+
+
+def _label(title: str, rung: Rung) -> str:
+    return f'<span class="fs-rung"><b>{title}</b> <i>{escape(rung.idea)}</i></span>'
+
+
+def _costs(name: str, bits: Mapping[str, float], last: str | None) -> str:
+    """What the bits of a rung mean: as a choice, and next to its neighbours.
+
+    A surprise of b bits is that of a choice among 2^b equally likely characters.
+    """
+    words = f"As unsure as with {2 ** bits[name]:.3g} equally likely characters"
+    if name == "floor":
+        return f"{words}: no model is surer on fresh stories."
+    compared = []
+    if last is not None:
+        saved = bits[last] - bits[name]
+        more = "fewer" if saved >= 0 else "more"
+        compared.append(f"{abs(saved):.2f} bits {more} than {RUNGS[last].title}")
+    if "floor" in bits:
+        above = bits[name] - bits["floor"]
+        side = "above" if above >= 0 else "below"
+        compared.append(f"{abs(above):.2f} bits {side} the floor")
+    return f"{words}; {', '.join(compared)}." if compared else f"{words}."
 
 
 def _percent(bits: float, scale: float) -> str:
@@ -184,34 +252,6 @@ def _checked(name: str, bits: float | None) -> float:
 def _read() -> dict[str, dict]:
     return json.loads(RECORD.read_text("utf-8")) if RECORD.is_file() else {}
 
-
-# One line per rung on a screen; on a phone the bar goes below the words. Each bar is
-# grey up to the floor, which no model can save, and coloured above it.
-STYLE = """
-.fs-ladder{max-width:54em;font-size:15px;line-height:1.3}
-.fs-ladder p{margin:0 0 .3em;font-size:.9em;text-align:right}
-.fs-figure .fs-ladder ol{list-style:none;margin:0;padding:0}
-.fs-ladder li{display:grid;grid-template:"rung bits" "bar bar"/1fr auto;
-gap:.3em .9em;margin:0;padding:.45em 0}
-.fs-rung{grid-area:rung}.fs-bar{grid-area:bar}.fs-bits{grid-area:bits}
-.fs-ladder i{font-style:normal;font-size:.86em;
-color:color-mix(in srgb,currentColor 78%,var(--fs-ground))}
-.fs-bits{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-.fs-bar{position:relative;height:.75em;align-self:center;border-radius:.2em;
-background:color-mix(in srgb,currentColor 7%,transparent)}
-.fs-bar>span{position:absolute;inset:0 auto 0 0;border-radius:.2em;
-background:var(--tone,currentColor)}
-.fs-reached{--tone:var(--fs-1)}.fs-here{--tone:var(--fs-2)}
-.fs-bar::after{content:"";position:absolute;inset:0 auto 0 0;width:var(--floor);
-border-radius:.2em 0 0 .2em;
-background:color-mix(in srgb,currentColor 45%,var(--fs-ground))}
-.fs-later .fs-bar{background:none;height:0;
-border-top:1px dashed color-mix(in srgb,currentColor 40%,transparent)}
-.fs-later .fs-bar::after{display:none}
-.fs-later .fs-rung>b{font-weight:normal}
-@media(min-width:640px){.fs-ladder li{grid-template:"rung bar bits"/15em 1fr 6.4em}
-.fs-rung i{display:block}}
-""".replace("\n", "")
 
 if __name__ == "__main__":
     sys.exit(main())

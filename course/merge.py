@@ -9,14 +9,11 @@ only in the end, because other editors drop and renew ids. The rules, in short: 
 reader wrote stays; what the reader left as it was follows the course; where both
 changed, both are kept, the reader's first.
 
-Merging again, also against the old base, neither loses nor doubles anything: a merge
-that was cut short may be repeated. Only the order of cells that the reader moved, and
-exact copies of the course's cells, may then come out otherwise.
+What is merged is not doubled when it is merged again.
 """
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
@@ -26,7 +23,7 @@ from difflib import SequenceMatcher
 import nbformat
 from nbformat import NotebookNode
 
-from course.notebooks import exercise_name
+from course.notebooks import exercise_of
 
 ASKED_AGAIN = """\
 **The exercise `{name}` has changed.** Your answer above is as you left it: compare it \
@@ -35,9 +32,6 @@ with the new text of the exercise, then run it again.
 ````python
 {stub}
 ````"""
-
-# What `exercise_name` cannot see: a cell that Python does not parse, or not yet.
-DECORATED = re.compile(r"^@exercise\b.*\n(?:@.*\n)*(?:def|class)\s+(\w+)", re.M)
 
 
 @dataclass
@@ -48,6 +42,8 @@ class Merged:
     new: int = 0
     changed: int = 0
     gone: int = 0
+    back: list[str] = field(default_factory=list)
+    """Exercises that the reader had deleted."""
     answers: int = 0
     """Exercises that the reader has written something for."""
     both: list[int] = field(default_factory=list)
@@ -64,6 +60,8 @@ def merge(
     With an empty base nothing is known of the past: both versions are kept of every
     cell that differs. The cells that are passed in are not changed.
     """
+    outdated = _notes(base) - _notes(theirs)
+    mine = [cell for cell in mine if text(cell) not in outdated]
     known, wanted, present = (Counter(map(text, c)) for c in (base, theirs, mine))
     merged = Merged(answers=_answers(mine, known | wanted))
     # The reader's order stays, unless it is only the course's old one.
@@ -80,7 +78,7 @@ def merge(
         if place in partner:
             new = theirs[partner[place]]
             first, *below = _settle(cell, new, place in untouched, text(new) in known)
-            # A merge that was cut short may have put it there already.
+            # An earlier merge may have put it there already.
             below = [c for c in below if text(c) not in present]
             merged.changed += first is new
             second += below
@@ -94,13 +92,17 @@ def merge(
 
     if not keeps_order:
         order.sort()
+    old_names = set(map(exercise_of, base)) - {None}
     for k, cell in enumerate(theirs):
-        is_new = wanted[text(cell)] > known[text(cell)]
+        name, is_new = exercise_of(cell), wanted[text(cell)] > known[text(cell)]
         # A cell that the reader deleted stays deleted, unless it asks for an answer.
-        if k not in blocks and (is_new or exercise_of(cell) is not None):
+        if k not in blocks and (is_new or name is not None):
             blocks[k] = [cell]
             order.insert(order.index(max(p for p in order if p < k)) + 1, k)
-            merged.new += 1
+            if name in old_names:
+                merged.back.append(name)
+            else:
+                merged.new += 1
     cells = [cell for k in order for cell in blocks[k]]
     for number, cell in enumerate(cells):
         if any(cell is one for one in second):
@@ -112,14 +114,6 @@ def merge(
 def text(cell: NotebookNode) -> tuple[str, str]:
     """What makes two cells the same: their kind and their source."""
     return cell.cell_type, cell.source
-
-
-def exercise_of(cell: NotebookNode) -> str | None:
-    """The exercise that a cell holds, even if its Python is not finished yet."""
-    if cell.cell_type != "code" or "@exercise" not in cell.source:
-        return None
-    found = DECORATED.search(cell.source)
-    return exercise_name(cell.source) or (found[1] if found else None)
 
 
 def pair(
@@ -175,9 +169,9 @@ def _recognised(
     The reader's editor may have dropped or renewed the ids, and so may the course: the
     text tells which cell of the base it is, and what has become of that.
     """
-    arrived = set(map(text, mine)) - set(map(text, base))
-    base = _not_yet_replaced(base, theirs, arrived)
-    origin = pair(base, mine, (_id_and_text, text))
+    # A stub is no original where the answer beside it is: the reader copied it.
+    origin = pair(base, mine, (_id_and_text, _id_and_exercise, text))
+    origin = {j: i for j, i in origin.items() if text(mine[j]) == text(base[i])}
     successor = {i: theirs[k] for k, i in pair(base, theirs, SAME).items()}
     settled = pair(theirs, mine, (_id_and_text,))
     cells = list(map(nbformat.from_dict, mine))
@@ -186,20 +180,6 @@ def _recognised(
         if place not in settled and "id" in new:
             cell.id = new.id
     return cells, set(origin)
-
-
-def _not_yet_replaced(
-    base: list[NotebookNode], theirs: list[NotebookNode], arrived: set
-) -> list[NotebookNode]:
-    """The base without the cells whose new text has arrived in the notebook already.
-
-    A merge that was cut short put it there. What still has the old text is then a copy
-    that the reader made.
-    """
-    replaced = {
-        i for k, i in pair(base, theirs, SAME).items() if text(theirs[k]) in arrived
-    }
-    return [cell for i, cell in enumerate(base) if i not in replaced]
 
 
 def _reordered(before: list[NotebookNode], after: list[NotebookNode]) -> bool:
@@ -225,8 +205,17 @@ def _settle(
     # The course's stub, run below the answer, would put it out of use.
     if _still_asked(theirs.source, mine.source):
         return [mine]
-    note = ASKED_AGAIN.format(name=name, stub=theirs.source)
-    return [mine, nbformat.v4.new_markdown_cell(note)]
+    return [mine, _note(theirs)]
+
+
+def _note(stub: NotebookNode) -> NotebookNode:
+    """What stands below an answer whose exercise has changed to `stub`."""
+    words = ASKED_AGAIN.format(name=exercise_of(stub), stub=stub.source)
+    return nbformat.v4.new_markdown_cell(words)
+
+
+def _notes(cells: list[NotebookNode]) -> set[tuple[str, str]]:
+    return {text(_note(cell)) for cell in cells if exercise_of(cell) is not None}
 
 
 def _still_asked(stub: str, answer: str) -> bool:

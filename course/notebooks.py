@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import ast
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -31,6 +32,13 @@ from course.source import source_of
 ROOT = Path(__file__).parents[1]
 CELL_SECONDS = 90
 UNCOMPARED = "nbval-ignore-output"
+
+EXERCISE = re.compile(
+    r"^@exercise\b.*\n"
+    r"(?:(?:[@#].*)?\n)*"  # other decorators, and comments
+    r"(?:def|class)\s+(?P<name>\w+)",
+    re.MULTILINE,
+)
 
 OWN_FOLDER = """\
 import os, tempfile
@@ -105,16 +113,17 @@ def execute(path: Path) -> None:
 
 
 def exercise_name(source: str) -> str | None:
-    """The exercise that a code cell holds, told by its `@exercise`, or None."""
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:
-        return None
-    for node in tree.body:
-        for decorator in getattr(node, "decorator_list", ()):
-            if ast.unparse(decorator) == "exercise":
-                return node.name
-    return None
+    """The exercise that the text of a code cell holds, told by its `@exercise`.
+
+    The text need not be Python: a reader's may have magics, or a mistake in it.
+    """
+    found = EXERCISE.search(source)
+    return found["name"] if found else None
+
+
+def exercise_of(cell: NotebookNode) -> str | None:
+    """The exercise that a cell holds, or None."""
+    return exercise_name(cell.source) if cell.cell_type == "code" else None
 
 
 def filled(
@@ -128,7 +137,7 @@ def filled(
     copy = nbformat.from_dict(notebook)
     names = []
     for cell in copy.cells:
-        name = exercise_name(cell.source) if cell.cell_type == "code" else None
+        name = exercise_of(cell)
         if name is not None:
             names.append(name)
             cell.source = answer(name)

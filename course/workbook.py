@@ -1,23 +1,28 @@
 """The reader's copy of the chapters: made, and brought up to date, never overwritten.
 
-What the course gave last time is kept in the hidden folder `.course` of the workbook,
-so that an update can tell what the reader changed from what the course changed:
+An update has to tell what the reader changed from what the course changed. So what the
+course gave is kept in the hidden folder `.course`, under a name made from its content,
+and each notebook says in its metadata from which of these it comes:
 
-    week1/tokens.ipynb                  the reader's
-    .course/given/week1/tokens.ipynb    what the course gave last: the base of the merge
+    week1/tokens.ipynb                  the reader's; its metadata say 3f2a...
+    .course/given/3f2a....ipynb         what the course gave: the base of the merge
     .course/before/week1/tokens.ipynb   the reader's, as it was before the last update
     .course/lock                        held while an update runs
 
-An update writes `before`, then the reader's notebook, then `given`, each at once or not
-at all. Stopped between any two, it has lost nothing, and the next one does the rest.
+An update writes `given`, then `before`, then the reader's notebook, each at once or not
+at all. Stopped between any two, it has lost nothing, and the next one does the rest. A
+JupyterLab that was open meanwhile may put the old notebook back: that one still says
+where it comes from, so the next update brings the same again.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,11 +30,13 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
+from sphinx.config import Config
+from sphinx.directives.code import LiteralInclude, LiteralIncludeReader
 
 from course import answers
-from course.files import write_atomically
-from course.merge import Merged, exercise_of, merge, text
-from course.notebooks import ROOT, chapters, read
+from course.files import remove_unfinished, write_atomically
+from course.merge import Merged, merge, text
+from course.notebooks import ROOT, chapters, exercise_of, read
 
 CURRENT_FORMAT = f"{nbformat.v4.nbformat}.{nbformat.v4.nbformat_minor}"
 
@@ -38,6 +45,20 @@ SOLUTION = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 """A folded solution; the prose around it stays in the reader's copy."""
+
+INCLUDE = re.compile(
+    r"^(?P<fence>:{3,})\{literalinclude\} (?P<file>.+)\n"
+    r"(?P<options>(?::[\w-]+:.*\n)*)"
+    r"(?P=fence)$",
+    re.MULTILINE,
+)
+"""Code that the book takes from a file of the course."""
+
+LINK = re.compile(r"\[(?P<words>[^][]+)\]\((?P<page>[\w./-]+)\)")
+"""A link to another page of the book, which is named without its ending."""
+
+MARK = "five_sundays"
+"""Where a notebook's metadata say what the course had given when it was updated."""
 
 Say = Callable[[str], None]
 
@@ -58,41 +79,71 @@ class Yours:
     data: bytes
     notebook: NotebookNode
     format: str  # of the file, such as "4.5"
+    mark: str | None  # the name of what the course had given
 
 
-def update(folder: Path | None = None, root: Path = ROOT, say: Say = print) -> None:
+def update(
+    folder: Path | None = None, root: Path = ROOT, say: Say = print
+) -> dict[Path, Path]:
     """Give the reader every chapter, and what is new in those that they have.
 
     The copies have no outputs and no solutions. Says one line for each notebook that
-    changed or that needs the reader's eye.
+    changed or that needs the reader's eye. Returns where the reader's notebook of each
+    chapter is; both paths start at the folder.
 
     Raises:
         WorkbookError: if the folder cannot be written, or another update is running.
     """
     folder = folder or answers.home()
     given = {
-        path.relative_to(root / "chapters"): for_the_reader(read(path))
+        path.relative_to(root / "chapters"): for_the_reader(read(path), path.parent)
         for path in chapters(root)
     }
     try:
         with _alone(folder):
-            for path in given:
-                _update_chapter(folder, path, given, say)
+            remove_unfinished(folder)
+            places = {p: _update_chapter(folder, p, given, say) for p in given}
             _update_readme(folder)
     except OSError as error:
         raise WorkbookError(_cannot_write(folder, error)) from error
+    return {path: place.relative_to(folder) for path, place in places.items()}
 
 
-def for_the_reader(notebook: NotebookNode) -> NotebookNode:
-    """A copy without outputs, and without the folded solutions."""
+def for_the_reader(notebook: NotebookNode, folder: Path) -> NotebookNode:
+    """A copy that needs no book: without outputs and the folded solutions.
+
+    Code from the course's files, named relative to `folder`, is put in its place.
+    """
     copy = nbformat.from_dict(notebook)
     for cell in copy.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-        elif SOLUTION.search(cell.source):
+            continue
+        if SOLUTION.search(cell.source):
             cell.source = SOLUTION.sub("", cell.source).strip()
+        cell.source = INCLUDE.sub(lambda found: _code(found, folder), cell.source)
+        cell.source = LINK.sub(lambda found: _link(found, folder), cell.source)
     copy.cells = [cell for cell in copy.cells if cell.source]
     return copy
+
+
+def _code(found: re.Match, folder: Path) -> str:
+    """What the book shows for a `literalinclude`, as a block of code."""
+    options = {
+        name: LiteralInclude.option_spec[name](value.strip())
+        for name, value in re.findall(r"^:([\w-]+):(.*)$", found["options"], re.M)
+    }
+    file = str(folder / found["file"].strip())
+    lines, _ = LiteralIncludeReader(file, options, Config()).read()
+    return f"````python\n{lines.rstrip()}\n````"
+
+
+def _link(found: re.Match, folder: Path) -> str:
+    """A link to a notebook by its whole name; of one to another page, the words."""
+    page = found["page"]
+    if (folder / f"{page}.ipynb").is_file():
+        return f"[{found['words']}]({page}.ipynb)"
+    return found["words"] if (folder / f"{page}.md").is_file() else found[0]
 
 
 def load(path: Path) -> Yours:
@@ -125,10 +176,11 @@ def load(path: Path) -> Yours:
         notebook = nbformat.convert(nbformat.reader.reads(json.dumps(content)), 4)
         if not all(isinstance(cell.source, str) for cell in notebook.cells):
             raise TypeError("a cell whose source is no text")
+        mark = notebook.metadata.get(MARK)
     # What is no notebook fails in many ways.
     except Exception as error:
         raise Unreadable(why) from error
-    return Yours(path, data, notebook, version)
+    return Yours(path, data, notebook, version, mark if isinstance(mark, str) else None)
 
 
 def _fill_in(content: dict) -> None:
@@ -144,61 +196,93 @@ def _fill_in(content: dict) -> None:
 
 def _update_chapter(
     folder: Path, path: Path, given: dict[Path, NotebookNode], say: Say
-) -> None:
-    """Bring one chapter up to date; `path` is its place in the workbook."""
-    record = folder / ".course" / "given" / path
-    theirs = given[path].cells
-    base, lost = _record(record)
-    yours, notes = _find(folder, path, base, given)
+) -> Path:
+    """Bring one chapter up to date; `path` is its place in the workbook.
+
+    Returns where the reader's notebook is.
+    """
+    new = given[path]
+    yours, notes = _find(folder, path, given)
+    place = yours.path if yours else _free(folder / path)
     if yours is None:
-        target = _free(folder / path)
-        _write(target, given[path])
-        notes.append(f"new in your workbook: {target.relative_to(folder)}")
+        _write(place, new, _give(folder, new))
+        notes.append(f"new in your workbook: {place.relative_to(folder)}")
     else:
-        merged = merge(base or [], theirs, yours.notebook.cells)
-        if _texts(merged.cells) != _texts(yours.notebook.cells):
+        base, lost = _base(folder, yours)
+        merged = merge(base, new.cells, yours.notebook.cells)
+        changed = _texts(merged.cells) != _texts(yours.notebook.cells)
+        if changed or lost:
+            given_name = _give(folder, new)
             _keep_as_it_was(folder, path, yours)
-            if yours.path.read_bytes() != yours.data:  # saved in Jupyter just now
+            if place.read_bytes() != yours.data:  # saved in Jupyter just now
                 return _update_chapter(folder, path, given, say)
-            _write(yours.path, _with_cells(yours.notebook, merged.cells))
+            _write(place, _with_cells(yours.notebook, merged.cells), given_name)
+        if changed:
             notes += _what_changed(merged, lost, yours.format)
-        elif lost and record.exists():
+        elif lost:
             notes.append(f"{lost}; it is made again")
-    if base is None or _texts(base) != _texts(theirs):
-        _write(record, given[path])
+        notes += _twice(merged.cells)
     if notes:
         name = path.stem
-        if yours and yours.path != folder / path:
-            name += f" ({yours.path.relative_to(folder)})"
+        if place != folder / path and yours:
+            name += f" ({place.relative_to(folder)})"
         say(f"{name}: {'; '.join(notes)}")
+    return place
 
 
-def _record(path: Path) -> tuple[list[NotebookNode] | None, str]:
-    """What the course gave last time; or None, and why."""
+def _give(folder: Path, new: NotebookNode) -> str:
+    """Keep what the course gives; its name, which is made from its content."""
+    data = _data(new)
+    name = _name(data)
+    write_atomically(folder / ".course" / "given" / f"{name}.ipynb", data)
+    return name
+
+
+def _name(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def _base(folder: Path, yours: Yours) -> tuple[list[NotebookNode], str]:
+    """What the course had given when the notebook was last updated; or [], and why."""
+    records = list((folder / ".course" / "given").glob("*.ipynb"))
+    if yours.mark is None:
+        # Another program has dropped the mark: the texts tell, or else the time.
+        records.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        known = [cells for path in records if (cells := _recorded(path)) is not None]
+        best = max(known, key=lambda c: _in_common(c, yours.notebook.cells), default=[])
+        if _in_common(best, yours.notebook.cells):
+            return best, ""
+    for path in records:
+        if path.stem == yours.mark:
+            cells = _recorded(path)
+            why = "the record of what the course gave last is damaged"
+            return ([], why) if cells is None else (cells, "")
+    return [], "there is no record of what the course gave last"
+
+
+def _recorded(path: Path) -> list[NotebookNode] | None:
+    """The cells of what the course gave once; None if it is damaged."""
     try:
-        return load(path).notebook.cells, ""
-    except FileNotFoundError:
-        return None, "there is no record of what the course gave last"
-    except Unreadable as reason:
-        return None, f"the record of what the course gave last is damaged ({reason})"
+        record = load(path)
+    except (Unreadable, FileNotFoundError):
+        return None
+    return record.notebook.cells if _name(record.data) == path.stem else None
+
+
+def _in_common(some: list[NotebookNode], others: list[NotebookNode]) -> int:
+    return (Counter(_texts(some)) & Counter(_texts(others))).total()
 
 
 def _find(
-    folder: Path,
-    path: Path,
-    base: list[NotebookNode] | None,
-    given: dict[Path, NotebookNode],
+    folder: Path, path: Path, given: dict[Path, NotebookNode]
 ) -> tuple[Yours | None, list[str]]:
     """The reader's notebook of a chapter, under whatever name, and what to say of it.
 
     One with the chapter's name that is not the chapter is left alone.
     """
 
-    def is_the_chapter(notebook: Yours) -> bool:
-        return likeness(notebook) >= 0.5
-
     def likeness(notebook: Yours) -> float:
-        return _likeness(notebook.notebook.cells, base or given[path].cells)
+        return _likeness(notebook.notebook.cells, given[path].cells)
 
     named, notes = None, []
     try:
@@ -207,13 +291,11 @@ def _find(
         pass
     except Unreadable as reason:
         notes = [f"{path} cannot be read ({reason}) and stays as it is"]
-    if named and is_the_chapter(named):
+    if named and (named.mark or likeness(named) >= 0.5):
         return named, []
     best = max(_others(folder, given), key=likeness, default=None)
-    if best and is_the_chapter(best):
+    if best and likeness(best) >= 0.5:
         return best, notes
-    if named and base is not None:
-        return named, []
     if named:
         notes = [f"{path} is a notebook of your own and stays as it is"]
     return None, notes
@@ -241,6 +323,7 @@ def _what_changed(merged: Merged, lost: str, version: str) -> list[str]:
     """What an update did to a notebook, in words."""
     counts = {"new": merged.new, "changed": merged.changed, "gone": merged.gone}
     parts = [f"{_count(n, 'cell')} {what}" for what, n in counts.items() if n]
+    parts += [f"exercise {name}, which you deleted, is back" for name in merged.back]
     if merged.both:
         parts.append(
             f"both versions kept (yours in {_places(merged.both)}, "
@@ -261,6 +344,17 @@ def _what_changed(merged: Merged, lost: str, version: str) -> list[str]:
             "as it was it is in .course/before"
         )
     return notes
+
+
+def _twice(cells: list[NotebookNode]) -> Iterator[str]:
+    """Says of each exercise that stands in several cells what that means."""
+    places: dict[str, list[int]] = {}
+    for number, cell in enumerate(cells, 1):
+        if name := exercise_of(cell):
+            places.setdefault(name, []).append(number)
+    for name, numbers in places.items():
+        if len(numbers) > 1:
+            yield f"{name} is in {_places(numbers)}: the last one that passes is kept"
 
 
 def _count(number: int, what: str) -> str:
@@ -284,10 +378,15 @@ def _with_cells(notebook: NotebookNode, cells: list[NotebookNode]) -> NotebookNo
     return copy
 
 
-def _write(path: Path, notebook: NotebookNode) -> None:
+def _write(path: Path, notebook: NotebookNode, mark: str) -> None:
+    copy = nbformat.from_dict(notebook)
+    copy.metadata[MARK] = mark
+    write_atomically(path, _data(copy))
+
+
+def _data(notebook: NotebookNode) -> bytes:
     # Half a character, which UTF-8 cannot hold, becomes its escape in JSON.
-    data = nbformat.v4.writes(notebook).encode("utf-8", "backslashreplace")
-    write_atomically(path, data + b"\n")
+    return (nbformat.v4.writes(notebook) + "\n").encode("utf-8", "backslashreplace")
 
 
 def _texts(cells: list[NotebookNode]) -> list[tuple[str, str]]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from course.files import write_atomically
+from course.files import remove_unfinished, write_atomically
 
 
 def test_it_writes_text_and_bytes_and_makes_the_folder(tmp_path):
@@ -41,7 +43,7 @@ def test_a_kill_leaves_the_old_file(tmp_path, step):
     code = f"""
 import os, pathlib, signal
 def die(*args): os.kill(os.getpid(), signal.SIGKILL)
-from course.files import write_atomically
+from course.files import remove_unfinished, write_atomically
 {step} = die
 write_atomically(pathlib.Path({str(path)!r}), "new" * 100_000)
 """
@@ -55,3 +57,72 @@ def test_a_file_is_as_readable_as_any_other(tmp_path):
     plain.write_text("")
     write_atomically(ours, "")
     assert ours.stat().st_mode == plain.stat().st_mode
+
+
+def test_a_file_keeps_its_permissions(tmp_path):
+    path = tmp_path / "private"
+    path.write_text("old")
+    path.chmod(0o600)
+    write_atomically(path, "new")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_link_stays_a_link(tmp_path):
+    target, link = tmp_path / "far" / "a.txt", tmp_path / "a.txt"
+    target.parent.mkdir()
+    target.write_text("old")
+    link.symlink_to(target)
+    write_atomically(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_the_longest_name_can_be_written(tmp_path):
+    path = tmp_path / ("가" * 85)  # 255 bytes
+    write_atomically(path, "new")
+    assert path.read_text() == "new"
+
+
+def test_the_folder_is_flushed_after_the_rename(tmp_path, monkeypatch):
+    path, flushed = tmp_path / "a.txt", []
+    fsync = os.fsync
+
+    def watch(handle):
+        flushed.append((stat.S_ISDIR(os.fstat(handle).st_mode), path.exists()))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    write_atomically(path, "new")
+    assert flushed == [(False, False), (True, True)]
+
+
+def test_a_folder_that_cannot_be_flushed_is_no_failure(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def refuse(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(22, "Invalid argument")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    write_atomically(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
+def test_what_killed_writes_left_is_removed_when_it_is_old(tmp_path):
+    code = f"""
+import os, pathlib, signal
+from course.files import write_atomically
+os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
+write_atomically(pathlib.Path({str(tmp_path / "week1" / "a.txt")!r}), "new")
+"""
+    subprocess.run([sys.executable, "-c", code], check=False)
+    (left,) = (tmp_path / "week1").iterdir()
+    (mine := tmp_path / "unfinished-thoughts").write_text("")
+    remove_unfinished(tmp_path)
+    assert left.exists()  # it may still be written
+    for path in (left, mine):
+        os.utime(path, (time.time() - 7200,) * 2)
+    remove_unfinished(tmp_path)
+    assert (left.exists(), mine.exists()) == (False, True)

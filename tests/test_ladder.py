@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
+from playwright.sync_api import Page
 
-from course import corpus, ladder
+from course import corpus, exercise, ladder
 from course.ladder import RUNGS, place
+from course.notebooks import chapters, read
 from tests.displayed import displayed
 
 
 @pytest.fixture
 def record(tmp_path, monkeypatch):
     monkeypatch.setattr(ladder, "RECORD", tmp_path / "ladder.json")
+    monkeypatch.setattr(exercise, "opened", None)
     monkeypatch.delenv("FIVE_SUNDAYS_RECORD", raising=False)
     return tmp_path / "ladder.json"
 
@@ -30,8 +35,7 @@ def shown(*args, **rungs) -> dict:
 def rows(html: str) -> dict[str, tuple[str, str]]:
     """Each rung's kind and its numbers, as read from the figure."""
     found = re.findall(
-        r'<li class="fs-(\w+)">.*?<b>(.*?)</b>.*?class="fs-bits">(.*?)</span></li>',
-        html,
+        r'<li class="fs-(\w+)".*?<b>(.*?)</b>.*?class="fs-bits">(.*?)</span>', html
     )
     return {
         re.sub("<.*?>", "", title): (kind, re.sub("<.*?>", "", bits).strip())
@@ -146,10 +150,209 @@ def test_the_recorded_floor_is_that_of_the_stories():
     assert ladder.recorded()["floor"] == round(corpus.floor(), 4)
 
 
-def test_rungs_are_linked_to_the_chapters_that_exist(tmp_path, monkeypatch):
-    (tmp_path / "chapters/week1").mkdir(parents=True)
-    (tmp_path / "chapters/week1/language-models.ipynb").touch()
-    monkeypatch.setattr(ladder, "ROOT", tmp_path)
-    links = re.findall('href="(.*?)"', ladder.ladder({}, base="chapters/").html)
-    assert links == ["chapters/week1/language-models.html"] * 4
-    assert "href" not in ladder.ladder({}).html
+def kinds(html: str) -> dict[str, str]:
+    return {title: kind for title, (kind, _) in rows(html).items()}
+
+
+def test_a_chapter_without_a_rung_shows_how_far_the_course_has_come(
+    record, monkeypatch
+):
+    ladder.record(dict.fromkeys(RUNGS, 2.0))
+    monkeypatch.setattr(ladder, "CHAPTERS", ("language_models", "tokens"))
+    monkeypatch.setattr(exercise, "opened", "tokens")
+    data = shown()["text/html"]
+    week1 = ["Uniform", "Unigram", "Bigram", "Entropy floor"]
+    assert [title for title, kind in kinds(data).items() if kind != "later"] == week1
+    assert "here" not in kinds(data).values()
+
+    grown = ("language_models", "tokens", "attention", "causal_masking", "multi_head")
+    monkeypatch.setattr(ladder, "CHAPTERS", grown)
+    assert shown()["text/html"] == data
+    monkeypatch.setattr(exercise, "opened", "attention")
+    assert shown()["text/html"] == data
+    monkeypatch.setattr(exercise, "opened", "causal_masking")
+    assert kinds(shown()["text/html"])["One causal head"] == "reached"
+
+
+def test_a_chapter_is_open_once_it_has_begun(record, capsys):
+    ladder.record({"uniform": 5.0, "floor": 1.5, "gpt-block": 2.0})
+    exercise.begin("tokens")
+    assert kinds(shown()["text/html"]) == {
+        rung.title: "later" for rung in RUNGS.values()
+    } | {"Uniform": "reached", "Entropy floor": "floor"}
+
+
+def test_a_rung_that_is_reached_links_to_its_chapter(record):
+    html = shown(uniform=5.0, causal_head=3.0, floor=1.5)["text/html"]
+    assert re.findall(r'<a href="(.*?)">(.*?)<', html) == [
+        ("../week1/language-models.html", "Uniform"),
+        ("../week2/causal-masking.html", "One causal head"),
+        ("../week1/language-models.html", "Entropy floor"),
+    ]
+    home = ladder.ladder({"uniform": 5.0}, base="chapters/").html
+    assert re.findall(r'<a href="(.*?)"', home) == [
+        "chapters/week1/language-models.html"
+    ]
+
+
+def test_a_rung_says_what_its_bits_mean(record):
+    html = shown(uniform=5.0, bigram=3.0, causal_head=3.25, floor=1.0)["text/html"]
+    assert re.findall('"fs-costs" hidden>(.*?)</p>', html) == [
+        "As unsure as with 32 equally likely characters; 4.00 bits above the floor.",
+        "As unsure as with 8 equally likely characters; "
+        "2.00 bits fewer than Uniform, 2.00 bits above the floor.",
+        "As unsure as with 9.51 equally likely characters; "  # 2^3.25 = 8 * 1.1892
+        "0.25 bits more than Bigram, 2.25 bits above the floor.",
+        "As unsure as with 2 equally likely characters: "
+        "no model is surer on fresh stories.",
+    ]
+    leaking = ladder.ladder({"bigram": 0.5, "floor": 1.0}).html
+    assert "characters; 0.50 bits below the floor." in leaking
+
+
+# ---- in the browser ---------------------------------------------------------------
+
+SIDEBAR = """<div class="bd-sidebar-primary"><nav>
+<a href="../week1/language-models.html">L</a><a href="#">This page</a>
+<a href="../week2/causal-masking.html">C</a></nav></div>"""
+BITS = {"uniform": 6.0, "unigram": 4.5, "bigram": 3.0, "floor": 0.6}
+
+
+@contextmanager
+def page(browser, before="", body="", drawn=None, **options) -> Iterator[Page]:
+    """The ladder in a page of the book's folder structure; the network is not used."""
+    html = (drawn or ladder.ladder(BITS, here={"bigram": 3.0})).html
+    html = f"<!doctype html><html data-theme=light><body {body}>{before}{html}"
+    context = browser.new_context(**options)
+    context.route("**/*", lambda route: route.fulfill(body=html, content_type=HTML))
+    tab = context.new_page()
+    faults = []
+    tab.on("pageerror", lambda error: faults.append(str(error)))
+    try:
+        tab.goto("http://book.test/chapters/week1/tokens.html")
+        yield tab
+        assert not faults
+    finally:
+        context.close()
+
+
+HTML = "text/html; charset=utf-8"
+LINKS = "all => all.map(a => [a.textContent, a.href])"
+
+
+def links(tab: Page) -> dict[str, str]:
+    return dict(tab.locator(".fs-ladder a").evaluate_all(LINKS))
+
+
+def test_a_rung_to_come_is_linked_once_the_book_has_its_chapter(browser):
+    week1 = "http://book.test/chapters/week1/language-models.html"
+    reached = dict.fromkeys(["Uniform", "Unigram", "Bigram", "Entropy floor"], week1)
+    with page(browser) as tab:
+        assert links(tab) == reached
+    with page(browser, SIDEBAR) as tab:
+        later = "http://book.test/chapters/week2/causal-masking.html"
+        assert links(tab) == reached | {"One causal head": later}
+        assert (
+            tab.locator("li", has_text="One causal head")
+            .inner_text()
+            .endswith("to come")
+        )
+        tab.get_by_role("link", name="One causal head").click()
+        assert tab.url == later
+    with page(browser, SIDEBAR, java_script_enabled=False) as tab:
+        names = tab.locator(".fs-ladder a").all_inner_texts()
+        assert names == list(reached)
+        assert tab.locator(".fs-ladder button").count() == 0
+        tab.get_by_role("link", name="Bigram").click()
+        assert tab.url == week1
+
+
+def test_the_numbers_of_a_rung_unfold_by_keyboard(browser):
+    with page(browser, SIDEBAR) as tab:
+        stops = []
+        for _ in range(9):
+            tab.keyboard.press("Tab")
+            stops.append(
+                tab.evaluate(
+                    "() => { const e = document.activeElement; return e.closest"
+                    "('.fs-ladder') ? `${e.tagName} ${e.textContent.trim()}` : '-' }"
+                )
+            )
+            if stops[-1] == "BUTTON 3.00 +2.40":
+                outline = tab.evaluate(
+                    "getComputedStyle(document.activeElement).outlineStyle"
+                )
+                assert outline == "solid"
+                break
+        assert stops[-5:] == [
+            "BUTTON 6.00 +5.40",
+            "A Unigram",
+            "BUTTON 4.50 +3.90",
+            "A Bigram",
+            "BUTTON 3.00 +2.40",
+        ]
+        says = tab.locator("li", has_text="Bigram").locator("p")
+        button = tab.get_by_role("button", name="Bigram, 3.00 +2.40: what it means")
+        assert not says.is_visible()
+        for shown_now in (True, False):
+            tab.keyboard.press("Enter")
+            assert says.is_visible() == shown_now
+            assert button.get_attribute("aria-expanded") == str(shown_now).lower()
+        tab.keyboard.press("Space")
+        assert says.inner_text() == (
+            "As unsure as with 8 equally likely characters; "
+            "1.50 bits fewer than Unigram, 2.40 bits above the floor."
+        )
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_bars_are_as_long_as_their_bits(browser, width):
+    with page(browser, viewport={"width": width, "height": 900}) as tab:
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        bars = tab.locator("li:not(.fs-later) .fs-bar")
+        measured = bars.evaluate_all(
+            """all => all.map(bar => [bar, bar.firstChild].map(
+                 e => e.getBoundingClientRect().width))"""
+        )
+        grey = bars.evaluate_all(
+            "all => all.map(b => parseFloat(getComputedStyle(b, '::after').width))"
+        )
+        for (whole, part), floor, bits in zip(
+            measured, grey, BITS.values(), strict=True
+        ):
+            assert part / whole == pytest.approx(bits / 6.0, abs=0.001)
+            assert floor / whole == pytest.approx(0.6 / 6.0, abs=0.001)
+        for target in tab.locator(".fs-ladder button").all():
+            assert target.bounding_box()["height"] >= 36
+
+
+def test_in_jupyterlab_a_rung_opens_the_notebook(browser):
+    """Lab has by then made of a link the address of a file, and listens to it."""
+    with page(browser, body="data-jp-theme-light=true") as tab:
+        opened = tab.evaluate(
+            """() => {
+              const link = document.querySelector(".fs-ladder a")
+              link.href = "/some/base/files/a%20b/week1/language-models.html?_xsrf=2"
+              const seen = []
+              link.addEventListener("click", () => seen.push("a page"))
+              document.body.addEventListener("click", event => {
+                const { commandlinkerCommand, commandlinkerArgs } = event.target.dataset
+                seen.push(commandlinkerCommand, JSON.parse(commandlinkerArgs))
+              })
+              link.click()
+              return seen
+            }"""
+        )
+        path = {"path": "a b/week1/language-models.ipynb"}
+        assert opened == ["docmanager:open", path]
+        assert tab.url.endswith("tokens.html")
+        assert tab.locator("[data-commandlinker-command]").count() == 0
+
+
+def test_every_chapter_ends_with_the_ladder():
+    """After its last exercise; only the summary and the quiz come later."""
+    for path in chapters():
+        sources = [cell.source for cell in read(path).cells]
+        at = [n for n, source in enumerate(sources) if "ladder.place(" in source]
+        assert at, f"{path.name} does not place its model on the ladder"
+        assert not any("@exercise" in source for source in sources[at[-1] :])

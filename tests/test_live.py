@@ -1,4 +1,4 @@
-"""Figures that live without a kernel: what the page holds, and what the browser does."""
+"""Figures that live without a kernel: in the file, and in the browser."""
 
 from __future__ import annotations
 

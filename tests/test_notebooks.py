@@ -10,7 +10,15 @@ import pytest
 
 from course import notebooks
 from course.checks import CHAPTERS, of_chapter
-from course.notebooks import chapters, exercise_name, filled, read, solved, spoiled
+from course.notebooks import (
+    chapters,
+    exercise_name,
+    exercise_of,
+    filled,
+    read,
+    solved,
+    spoiled,
+)
 
 PATHS = pytest.mark.parametrize("path", chapters(), ids=lambda p: p.stem)
 
@@ -91,11 +99,26 @@ def test_every_exercise_is_committed_empty(chapter):
             assert "not started" in str(cell.outputs)
 
 
-def test_an_exercise_is_told_by_its_code_alone():
-    assert exercise_name("@exercise\ndef f(x):\n    ...") == "f"
-    assert exercise_name("import x\n\n@exercise\nclass C:\n    ...") == "C"
-    assert exercise_name("def f(x):\n    ...") is None
-    assert exercise_name("this is no Python") is None
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("@exercise\ndef f(x):\n    ...", "f"),
+        ("import x\n\n@exercise\nclass C:\n    ...", "C"),
+        ("@exercise\n@cache\n\n# mine\ndef f(a): ...", "f"),
+        ("@cache\n@exercise  # mine\ndef f(a): ...", "f"),
+        ("%%time\n@exercise\nclass F:\n    ...", "F"),
+        ("@exercise\ndef f(a:\n    return (", "f"),
+        ("def f(x):\n    ...", None),
+        ("@exercises\ndef f(x):\n    ...", None),
+        ("# @exercise\ndef f(a): ...", None),
+        ("x = '@exercise'", None),
+        ("this is no Python", None),
+    ],
+)
+def test_an_exercise_is_told_by_what_its_code_says(source, name):
+    assert exercise_name(source) == name
+    assert exercise_of(nbformat.v4.new_code_cell(source)) == name
+    assert exercise_of(nbformat.v4.new_markdown_cell(source)) is None
 
 
 def toy(*sources: str) -> nbformat.NotebookNode:

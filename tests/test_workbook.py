@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import itertools
 import json
-import multiprocessing
 import os
-import random
 import re
-import resource
 import shutil
-import signal
 import tempfile
-import time
 from contextlib import contextmanager
 from pathlib import Path
-from unittest import mock
 
 import nbformat
 import pytest
@@ -26,11 +19,26 @@ from typer.testing import CliRunner
 from course import answers, cli, workbook
 from course.checks import CHAPTERS, chapters
 from course.exercise import solution
-from course.merge import text
 from course.notebooks import ROOT, exercise_name, read, solved
 from course.notebooks import chapters as notebook_paths
 from course.workbook import WorkbookError
-from tests.test_merge import code, md, stub
+from tests.small_course import (
+    ANSWERS,
+    FIRST,
+    LATER,
+    SCRATCH,
+    cells_of,
+    code,
+    contents,
+    lost,
+    md,
+    publish,
+    save,
+    sources_of,
+    stub,
+    update,
+    work,
+)
 
 TOTAL = sum(map(len, chapters().values()))
 
@@ -65,123 +73,75 @@ def test_only_the_solution_is_left_out_of_a_cell(home):
     cells = [
         nbformat.v4.new_markdown_cell(f"Before.\n\n{solution}\nAfter."),
         nbformat.v4.new_markdown_cell(solution),
-        nbformat.v4.new_markdown_cell(solution.replace("Solution", "Answer")),
+        nbformat.v4.new_markdown_cell("::::{dropdown} Answer\nYes.\n::::"),
     ]
-    copy = workbook.for_the_reader(nbformat.v4.new_notebook(cells=cells))
+    copy = workbook.for_the_reader(nbformat.v4.new_notebook(cells=cells), home)
     first, second = (cell.source for cell in copy.cells)
     assert re.sub(r"\s+", " ", first) == "Before. After."
     assert "Answer" in second
 
 
+def prose_of(path):
+    return "\n".join(c.source for c in read(path).cells if c.cell_type == "markdown")
+
+
 def test_the_reader_gets_all_prose_of_the_chapters(home):
     workbook.update(home)
     for path in notebook_paths():
-        copy = read(home / path.relative_to(path.parents[1]))
-        prose = "\n".join(c.source for c in copy.cells if c.cell_type == "markdown")
+        prose = prose_of(home / path.relative_to(path.parents[1]))
         for cell in read(path).cells:
-            if cell.cell_type == "markdown" and "{dropdown} Solution" in cell.source:
-                after = cell.source.rpartition("\n::::")[2].strip()
+            source = cell.source
+            if cell.cell_type == "markdown" and "{dropdown} Solution" in source:
+                after = source.rpartition("\n::::")[2].strip()
                 assert after in prose
-            elif cell.cell_type == "markdown":
-                assert cell.source in prose
+            elif cell.cell_type == "markdown" and "{literalinclude}" not in source:
+                for line in source.splitlines():
+                    assert line in prose or "](" in line
 
 
-# Small chapters, made here: what the course gives at first, and after an update.
+def test_no_copy_needs_a_file_that_only_the_book_has(home):
+    workbook.update(home)
+    for path in notebook_paths():
+        prose = prose_of(home / path.relative_to(path.parents[1]))
+        assert "{literalinclude}" not in prose
+        assert ":pyobject:" not in prose
 
-FIRST = {
-    "week1/letters": [
-        md("# Letters"),
-        stub("count"),
-        md("Now use it."),
-        code("count('abc')", "use"),
-        stub("join"),
+
+def copied(source, folder):
+    """What the reader gets for a text in a notebook of the folder."""
+    cells = [nbformat.v4.new_markdown_cell(source)]
+    copy = workbook.for_the_reader(nbformat.v4.new_notebook(cells=cells), folder)
+    return copy.cells[0].source
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        (":pyobject: B", "class B:\n    pass"),
+        (":start-at: A =\n:end-at: A =\n:language: python", "A = 1"),
+        (":lines: 1", "A = 1"),
     ],
-    "week2/words": [md("# Words"), stub("split"), md("The end.")],
-}
-LATER = {
-    "week1/letters": [
-        md("# Letters, better", "md-L"),
-        stub("count"),
-        md("Now use it."),
-        code("count('abcd')", "use"),
-        md("A new thought.", "thought"),
-        stub("join", "Join, with a sign between."),
-    ],
-    "week2/words": [md("# Words"), md("Hello.", "hello"), stub("split")],
-    "week3/lines": [md("# Lines"), stub("wrap")],
-}
+)
+def test_code_that_the_book_takes_from_a_file_stands_in_the_copy(home, options, shown):
+    (home / "parts.py").write_text("A = 1\n\n\nclass B:\n    pass\n")
+    (home / "week1").mkdir()
+    before = "::::{dropdown} The pattern\nIn words.\n\n"
+    include = f":::{{literalinclude}} ../parts.py\n{options}\n:::"
+    assert copied(f"{before}{include}\n::::\nAfter.", home / "week1") == (
+        f"{before}````python\n{shown}\n````\n::::\nAfter."
+    )
 
 
-def publish(root, chapters):
-    """Lay out a course with these chapters."""
-    for name, cells in chapters.items():
-        save(root / "chapters" / f"{name}.ipynb", cells)
-    return root
+def test_links_lead_to_notebooks_or_are_only_words(home):
+    for name in ("letters.ipynb", "glossary.md"):
+        (home / name).write_text("")
+    source = "[a](letters) [b](glossary) [c](#part) [d](https://e.org/f)"
+    assert copied(source, home) == (
+        "[a](letters.ipynb) b [c](#part) [d](https://e.org/f)"
+    )
 
 
-def save(path, cells, minor=5, **more):
-    content = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": minor}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content | more))
-
-
-def cells_of(path):
-    return workbook.load(path).notebook.cells
-
-
-def sources_of(path):
-    return [cell.source for cell in cells_of(path)]
-
-
-ANSWERS = {
-    "week1/letters": {
-        1: '@exercise\ndef count(a):\n    """Add."""\n    return len(a)',
-        4: '@exercise\ndef join(a):\n    """Add."""\n    return "".join(a)',
-    },
-    "week2/words": {
-        1: '@exercise\ndef split(a):\n    """Add."""\n    return a.split()'
-    },
-}
-SCRATCH = "my_own = 'experiment'"
-
-
-def work(folder):
-    """What a reader does: answers every exercise, and adds cells and files."""
-    for name, answers_ in ANSWERS.items():
-        path = folder / f"{name}.ipynb"
-        cells = cells_of(path)
-        for place, answer in answers_.items():
-            cells[place].source = answer
-        save(path, [*cells, code(SCRATCH, "mine")])
-    (folder / "week1" / "notes.txt").write_text("my notes")
-
-
-def lost(folder):
-    """Everything of the reader's work that is not where the reader left it."""
-    missing = []
-    for name, answers_ in ANSWERS.items():
-        there = sources_of(folder / f"{name}.ipynb")
-        missing += [s for s in [*answers_.values(), SCRATCH] if s not in there]
-    notes = folder / "week1" / "notes.txt"
-    return missing + ([] if notes.read_text() == "my notes" else ["notes"])
-
-
-def contents(folder):
-    """Every file of a workbook that is not left over from a write cut short."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and not re.search(r"^\..*\.\w{8}$", path.name)
-    }
-
-
-def all_texts(folder):
-    """The cells of every notebook, without the ids, which may differ."""
-    return {
-        name: [text(cell) for cell in cells_of(folder / name)]
-        for name in contents(folder)
-        if name.endswith(".ipynb")
-    }
+# Small chapters, and an update of them.
 
 
 @pytest.fixture
@@ -201,14 +161,6 @@ def book(tmp_path, first):
     update(folder, first)
     work(folder)
     return folder
-
-
-def update(folder, root):
-    """Update, and return the lines that it says."""
-    lines: list[str] = []
-    workbook.update(folder, root, lines.append)
-    assert all("\n" not in line for line in lines)
-    return lines
 
 
 def test_an_update_brings_what_is_new_and_keeps_what_is_yours(book, later):
@@ -267,12 +219,22 @@ def test_both_versions_of_a_cell_are_kept_and_the_line_says_where(book, later):
     assert sources_of(path)[3:5] == ["count('mine')", "count('abcd')"]
 
 
-def test_a_workbook_from_before_there_were_records(book, first, later):
+def record_of(folder, name):
+    """What the course had given when the notebook was last updated."""
+    mark = workbook.load(folder / f"{name}.ipynb").mark
+    return folder / ".course" / "given" / f"{mark}.ipynb"
+
+
+def test_a_workbook_without_records(book, first, later):
     shutil.rmtree(book / ".course")
+    lines = update(book, first)
+    what = "there is no record of what the course gave last"
+    assert lines == [f"letters: {what}; it is made again",
+                     f"words: {what}; it is made again"]  # fmt: skip
     assert update(book, first) == []
     shutil.rmtree(book / ".course")
     (line, *_) = update(book, later)
-    assert "there is no record of what the course gave last" in line
+    assert f"{what}, so where in doubt both versions were kept" in line
     assert lost(book) == []
     assert {"# Letters", "# Letters, better"} <= set(
         sources_of(book / "week1" / "letters.ipynb")
@@ -291,9 +253,11 @@ def test_without_records_everything_of_the_course_comes_back(book, first):
     assert lost(book) == []
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff\xfe\x00"])
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"\xff\xfe\x00", "another"])
 def test_a_damaged_record_is_one_line(book, first, later, damage):
-    record = book / ".course" / "given" / "week1" / "letters.ipynb"
+    record = record_of(book, "week1/letters")
+    if damage == "another":  # a notebook, but not the one of that name
+        damage = record_of(book, "week2/words").read_bytes()
     record.write_bytes(damage)
     (line,) = update(book, first)
     assert "the record of what the course gave last is damaged" in line
@@ -303,6 +267,112 @@ def test_a_damaged_record_is_one_line(book, first, later, damage):
     assert "where in doubt both versions were kept" in line
     assert lost(book) == []
     assert update(book, later) == []
+
+
+def test_a_jupyter_that_was_open_puts_the_old_notebook_back(book, later):
+    path = book / "week1" / "letters.ipynb"
+    open_in_jupyter = path.read_bytes()
+    lines = update(book, later)
+    updated = sources_of(path)
+    path.write_bytes(open_in_jupyter)
+    assert update(book, later) == lines[:1]
+    assert sources_of(path) == updated
+    assert update(book, later) == []
+
+
+def test_a_notebook_from_a_backup_is_brought_up_to_date(book, later, tmp_path):
+    path = book / "week1" / "letters.ipynb"
+    backup = path.read_bytes()
+    update(book, later)
+    last = {**LATER, "week1/letters": LATER["week1/letters"][1:]}
+    update(book, publish(tmp_path / "last", last))
+    path.write_bytes(backup)
+    update(book, tmp_path / "last")
+    assert lost(book) == []
+    assert sources_of(path)[:4] == [
+        ANSWERS["week1/letters"][1], "Now use it.", "count('abcd')", "A new thought."
+    ]  # fmt: skip
+
+
+def test_a_cell_deleted_after_an_update_stays_deleted(book, later):
+    update(book, later)
+    path = book / "week1" / "letters.ipynb"
+    cells = [c for c in cells_of(path) if c.source != "A new thought."]
+    save(path, cells)
+    assert update(book, later) == []
+    save(path, cells, metadata={})  # by a program that drops what it does not know
+    assert update(book, later) == []
+    assert "A new thought." not in sources_of(path)
+
+
+@pytest.mark.parametrize("metadata", [{}, {"five_sundays": 3}])
+def test_a_program_that_drops_the_mark(book, later, metadata):
+    path = book / "week1" / "letters.ipynb"
+    cells = cells_of(path)
+    del cells[2]
+    save(path, cells, metadata=metadata)
+    (line, *_) = update(book, later)
+    assert line.startswith("letters: 1 cell new, 2 cells changed")
+    assert "Now use it." not in sources_of(path)
+    save(path, cells_of(path), metadata=metadata)
+    assert update(book, later) == []
+    assert lost(book) == []
+
+
+@pytest.mark.parametrize("mark", ["0123456789abcdef", "../given/x", "\0", "*"])
+def test_a_mark_that_is_not_ours(book, first, mark):
+    path = book / "week1" / "letters.ipynb"
+    save(path, cells_of(path), metadata={"five_sundays": mark})
+    (line,) = update(book, first)
+    assert line == (
+        "letters: there is no record of what the course gave last; it is made again"
+    )
+    assert update(book, first) == []
+
+
+def test_a_chapter_that_the_course_renames_is_updated_where_it_is(book, tmp_path):
+    name = "week1/letters"
+    cells = [*LATER[name][:2], *LATER[name][3:]]
+    later = publish(tmp_path / "renamed", {"week1/signs": cells})
+    (line,) = update(book, later)
+    assert line == (
+        "signs (week1/letters.ipynb): 1 cell new, 2 cells changed, 1 cell gone, "
+        "exercise changed: see the note under cell 5, your 2 answers kept"
+    )
+    assert lost(book) == []
+    assert not (book / "week1" / "signs.ipynb").exists()
+    assert update(book, later) == []
+
+
+def test_it_says_where_each_chapter_is(book, later):
+    (book / "week1" / "letters.ipynb").rename(book / "mine.ipynb")
+    assert workbook.update(book, later, say=lambda line: None) == {
+        Path("week1/letters.ipynb"): Path("mine.ipynb"),
+        Path("week2/words.ipynb"): Path("week2/words.ipynb"),
+        Path("week3/lines.ipynb"): Path("week3/lines.ipynb"),
+    }
+
+
+def test_an_exercise_in_two_cells_is_one_clear_line(book, first):
+    path = book / "week1" / "letters.ipynb"
+    cells = cells_of(path)
+    cells.insert(3, stub("count", id="copy"))
+    save(path, cells)
+    before = path.read_bytes()
+    (line,) = update(book, first)
+    assert line == "letters: count is in cells 2, 4: the last one that passes is kept"
+    assert path.read_bytes() == before
+
+
+def test_a_deleted_exercise_is_one_clear_line(book, first):
+    path = book / "week1" / "letters.ipynb"
+    cells = cells_of(path)
+    del cells[4]
+    save(path, cells)
+    (line,) = update(book, first)
+    assert line == (
+        "letters: exercise join, which you deleted, is back, your 1 answer kept"
+    )
 
 
 # Notebooks that are not as the course made them.
@@ -454,7 +524,10 @@ def test_a_renamed_notebook_that_is_hard_to_know_gets_a_fresh_one_beside(book, f
 def test_a_notebook_with_hardly_anything_left_is_still_the_chapter(book, first):
     path = book / "week1" / "letters.ipynb"
     save(path, [md("All begins anew."), code(SCRATCH, "mine")])
-    assert update(book, first) == ["letters: 2 cells new"]
+    assert update(book, first) == [
+        "letters: exercise count, which you deleted, is back, "
+        "exercise join, which you deleted, is back"
+    ]
     assert sources_of(path)[0] == "All begins anew."
     assert [exercise_name(s) for s in sources_of(path)].count(None) == 2
 
@@ -497,15 +570,6 @@ def test_a_file_where_a_folder_should_be(book, later):
     assert len(sources_of(book / "week3" / "lines.ipynb")) == 2
 
 
-def refusal(folder, root):
-    """Why an update stops, or None."""
-    try:
-        update(folder, root)
-    except WorkbookError as problem:
-        return str(problem)
-    return None
-
-
 @contextmanager
 def read_only(folder):
     """Nothing in the folder can be written, even if root runs the tests."""
@@ -540,30 +604,6 @@ def test_a_read_only_folder_is_one_clear_line():
         ):
             update(folder, later)
         assert contents(folder) == before
-
-
-def test_a_disk_that_fills_up_at_any_write_loses_nothing(
-    book, first, later, tmp_path, monkeypatch
-):
-    for writes in itertools.count():
-        folder = shutil.copytree(book, tmp_path / f"full-{writes}")
-        left = iter([True] * writes)
-
-        def fsync(handle, left=left):
-            if not next(left, False):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        with monkeypatch.context() as patch:
-            patch.setattr(os, "fsync", fsync)
-            problem = refusal(folder, later)
-        assert lost(folder) == []
-        if problem is None:
-            break
-        assert "cannot be written: No space left on device." in problem
-        update(folder, later)
-        assert lost(folder) == []
-        assert "A new thought." in sources_of(folder / "week1" / "letters.ipynb")
-    assert writes == 8  # three for each old chapter, two for the new one
 
 
 def test_a_lock_that_is_held_is_one_clear_line_and_a_stale_one_does_not_block(
@@ -602,146 +642,6 @@ def test_a_notebook_that_is_saved_during_the_update(book, later, monkeypatch):
     assert lost(book) == []
 
 
-# An update that is killed. Processes are forked from a server that has imported all.
-
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload([__name__])
-
-
-def update_and_die(folder, root, moment):
-    """Update, but kill this process at the given moment of its writing.
-
-    Each file has four: its temporary file is there, half of its data is there, all of
-    it is there, and it has its name.
-    """
-    passing = itertools.count(1)
-
-    def perhaps_die(*_):
-        if next(passing) == moment:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    fdopen, replace = os.fdopen, os.replace
-
-    def open_and_write_in_halves(handle, mode):
-        perhaps_die()
-        file = fdopen(handle, mode, buffering=0)
-        wrapped = mock.MagicMock(wraps=file)
-        wrapped.__enter__.return_value, wrapped.__exit__.return_value = wrapped, False
-        wrapped.write.side_effect = lambda data: (
-            file.write(data[: len(data) // 2]),
-            perhaps_die(),
-            file.write(data[len(data) // 2 :]),
-        )
-        return wrapped
-
-    def replace_and_perhaps_die(*paths):
-        perhaps_die()
-        replace(*paths)
-        perhaps_die()
-
-    os.fdopen, os.replace = open_and_write_in_halves, replace_and_perhaps_die
-    workbook.update(folder, root, say=lambda line: None)
-
-
-def killed(folder, root, moment):
-    """Run an update that dies at a moment; whether it died."""
-    process = FORKS.Process(target=update_and_die, args=(folder, root, moment))
-    process.start()
-    process.join()
-    assert process.exitcode in (0, -signal.SIGKILL)
-    return process.exitcode != 0
-
-
-def test_an_update_that_is_killed_at_every_moment_loses_nothing(book, later, tmp_path):
-    whole = shutil.copytree(book, tmp_path / "whole")
-    update(whole, later)
-    for moment in itertools.count(1):
-        folder = shutil.copytree(book, tmp_path / f"killed-{moment}")
-        if not killed(folder, later, moment):
-            break
-        assert lost(folder) == []
-        update(folder, later)
-        assert lost(folder) == []
-        assert all_texts(folder) == all_texts(whole)
-        assert update(folder, later) == []
-    assert moment - 1 == 8 * 4  # eight files, four moments each
-
-
-def test_a_first_run_that_is_killed_at_every_moment_is_finished_by_the_next(
-    first, tmp_path
-):
-    whole = tmp_path / "whole"
-    update(whole, first)
-    for moment in itertools.count(1):
-        folder = tmp_path / f"killed-{moment}"
-        if not killed(folder, first, moment):
-            break
-        update(folder, first)
-        assert all_texts(folder) == all_texts(whole)
-        assert (folder / "README.md").read_bytes() == (whole / "README.md").read_bytes()
-    assert moment - 1 == 6 * 4  # two chapters and the README, each with its record
-
-
-def test_an_update_that_is_killed_again_and_again(book, later, tmp_path):
-    whole = shutil.copytree(book, tmp_path / "whole")
-    update(whole, later)
-    for moment in itertools.count(1):
-        if not killed(book, later, moment):
-            break
-        assert lost(book) == []
-    assert moment > 4
-    assert all_texts(book) == all_texts(whole)
-
-
-def update_when_told(folder, root, told):
-    told.send("ready")
-    workbook.update(folder, root, say=lambda line: None)
-
-
-def test_an_update_that_is_killed_at_any_time_loses_nothing(book, later, tmp_path):
-    whole = shutil.copytree(book, tmp_path / "whole")
-    update(whole, later)
-    clock = random.Random(0)
-    for number in range(15):
-        folder = shutil.copytree(book, tmp_path / f"killed-{number}")
-        here, there = FORKS.Pipe()
-        process = FORKS.Process(target=update_when_told, args=(folder, later, there))
-        process.start()
-        there.close()  # a process that fails ends the wait
-        here.recv()
-        time.sleep(clock.uniform(0, 0.05))
-        process.kill()
-        process.join()
-        assert lost(folder) == []
-        update(folder, later)
-        assert lost(folder) == []
-        assert all_texts(folder) == all_texts(whole)
-
-
-def update_on_a_small_disk(folder, root, size, said):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-    try:
-        workbook.update(folder, root, say=lambda line: None)
-        said.send("done")
-    except WorkbookError as error:
-        said.send(str(error))
-
-
-@pytest.mark.parametrize("size", [0, 100, 1000])
-def test_files_that_may_not_grow_are_one_clear_line(book, later, size):
-    here, there = FORKS.Pipe()
-    process = FORKS.Process(
-        target=update_on_a_small_disk, args=(book, later, size, there)
-    )
-    process.start()
-    there.close()
-    assert "cannot be written: File too large." in here.recv()
-    process.join()
-    assert lost(book) == []
-    update(book, later)
-    assert lost(book) == []
-
-
 # The real chapters.
 
 
@@ -761,6 +661,7 @@ def test_every_answer_to_the_real_chapters_survives_an_update_of_them(tmp_path):
         for cell in changed:
             cell.source += "\n" if cell.cell_type == "markdown" else "\n# changed"
         save(later / "chapters" / name, [md("New.", "new"), *changed])
+    (later / "solutions").symlink_to(ROOT / "solutions")
     assert answers_
     lines = update(folder, later)
     assert len(lines) == len(notebook_paths())

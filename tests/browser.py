@@ -1,0 +1,130 @@
+"""What tests in a browser share: Chromium, the server, and a page that has settled.
+
+The fixtures `browser`, `book` and `address` (conftest.py) are made of these.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from course.notebooks import ROOT
+
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
+PAGES = [TOC["root"]] + [
+    chapter["file"] for part in TOC["parts"] for chapter in part["chapters"]
+]
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+APPLICATIONS = (
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
+
+
+def chromium() -> str:
+    for name in CHROMIUM:
+        if found := shutil.which(name):
+            return found
+    for path in APPLICATIONS:
+        if Path(path).is_file():
+            return path
+    pytest.fail(
+        "the browser tests need Chromium: `apt-get install chromium` on Debian and "
+        "Ubuntu, `brew install --cask chromium` on macOS",
+        pytrace=False,
+    )
+
+
+@contextmanager
+def launched() -> Iterator[Browser]:
+    """A Chromium of its own, which asks nothing of the network by itself."""
+    options = "--no-sandbox --disable-gpu --disable-background-networking "
+    options += "--disable-component-update --disable-sync --no-first-run"
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(
+            executable_path=chromium(), args=options.split()
+        )
+        yield started
+        started.close()
+
+
+@contextmanager
+def opened(
+    browser: Browser, url: str, width: int = 1440, theme: str = "light"
+) -> Iterator[tuple[Page, list[str]]]:
+    """A page that has settled, and what went wrong while it loaded.
+
+    Requests to other machines are refused and listed, so that none ever leaves.
+    """
+    faults: list[str] = []
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=theme
+    )
+
+    def guard(route) -> None:
+        if urlsplit(route.request.url).hostname == "127.0.0.1":
+            route.continue_()
+        else:
+            faults.append(f"asked for {route.request.url}")
+            route.abort()
+
+    context.route("**/*", guard)
+    page = context.new_page()
+    page.on(
+        "console",
+        lambda message: (
+            faults.append(f"console: {message.text}")
+            if message.type == "error"
+            else None
+        ),
+    )
+    page.on("pageerror", lambda error: faults.append(f"error: {error}"))
+    page.on(
+        "response",
+        lambda answer: (
+            faults.append(f"{answer.status}: {answer.url}")
+            if answer.status >= 400
+            else None
+        ),
+    )
+    try:
+        page.goto(url, wait_until="load")
+        page.wait_for_load_state("networkidle")
+        yield page, faults
+    finally:
+        context.close()
+
+
+@contextmanager
+def serving(folder: Path, port: int) -> Iterator[tuple[subprocess.Popen, str]]:
+    """The server as a reader starts it, and the address that it printed."""
+    command = [sys.executable, "-m", "course.serve_book"]
+    process = subprocess.Popen(
+        [*command, "--port", str(port), "--folder", str(folder)],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        address = None
+        for line in process.stdout:
+            if found := re.search(r"http://127\.0\.0\.1:\d+/", line):
+                address = found[0]
+                break
+        assert address, process.stderr.read()
+        yield process, address
+    finally:
+        process.kill()
+        process.communicate()
