@@ -149,7 +149,7 @@ def is_attention(candidate: Callable[[Tensor, Tensor, Tensor], Tensor]) -> bool:
     It is compared with `F.scaled_dot_product_attention` on inputs that separate near
     misses: no two sizes are equal, no two rows alike, and the second time the scores
     are so large that `exp` of them overflows. In float64, so that rounding is far below
-    any mistake. A candidate that raises is none.
+    any mistake. A candidate that raises fails, too.
     """
     generator = torch.Generator().manual_seed(0)
     for size in (1.0, 100.0):
@@ -157,11 +157,12 @@ def is_attention(candidate: Callable[[Tensor, Tensor, Tensor], Tensor]) -> bool:
             size * torch.randn(shape, generator=generator, dtype=torch.float64)
             for shape in ((2, 3, 7), (2, 5, 7), (2, 5, 11))  # T = 3, S = 5, D = 7
         ]
+        expected = F.scaled_dot_product_attention(*inputs)
         try:
             got = candidate(*(tensor.clone() for tensor in inputs))
-        except Exception:
+            same = got.shape == expected.shape and torch.allclose(got, expected)
+        except Exception:  # also when it returned something that is no tensor
             return False
-        expected = F.scaled_dot_product_attention(*inputs)
-        if got.shape != expected.shape or not torch.allclose(got, expected):
+        if not same:
             return False
     return True
