@@ -53,8 +53,8 @@ def masked_weights(scores: Tensor, mask: Tensor) -> Tensor:
 
         weights = softmax(scores, with -inf where mask is False)
 
-    What is hidden gets exactly 0, and no hidden score has an effect on any weight. A row
-    that may see nothing gets zeros, where the formula says 0 / 0; so does
+    What is hidden gets exactly 0, and no hidden score has an effect on any weight. A
+    row that may see nothing gets zeros, where the formula says 0 / 0; so does
     `F.scaled_dot_product_attention`. Its gradient is zero too, never NaN.
 
     Args:
@@ -72,8 +72,8 @@ def masked_weights(scores: Tensor, mask: Tensor) -> Tensor:
         )
     hidden = ~mask
     empty = hidden.all(dim=-1, keepdim=True)  # (..., T, 1): rows that see nothing
-    # Such a row would be 0 / 0, and its NaN would come back through the gradient. Any
-    # finite scores keep it away; the last line takes the weights that they get.
+    # Such a row would be 0 / 0. With any finite scores there is no NaN to find, here or
+    # on the way back; the last line takes away the weights that it gets.
     scores = scores.masked_fill(hidden, -math.inf).masked_fill(empty, 0.0)
     return softmax(scores, dim=-1).masked_fill(hidden, 0.0)  # (..., T, S)
 
@@ -83,10 +83,10 @@ def stolen_score(weights: Tensor, scores: Tensor) -> Tensor:
 
         s_hidden = s_seen + log(w_hidden / w_seen),   w_hidden = 1 - sum of all w_seen
 
-    If the mask comes after the softmax, the visible weights of a row no longer sum to 1:
-    what is missing is the share of the hidden ones. Row T - 2 hides one token only, the
-    last, so its missing share is the weight of that token, and two weights of a row are
-    to each other as the `exp` of their scores.
+    If the mask comes after the softmax, the visible weights of a row no longer sum to
+    1: what is missing is the share of the hidden ones. Row T - 2 hides one token only,
+    the last, so its missing share is the weight of that token, and two weights of a row
+    are to each other as the `exp` of their scores.
 
     Args:
         weights: (..., T, T), the softmax of all scores, then zeros above the diagonal.
@@ -213,8 +213,7 @@ def leaks(model: Callable[[Tensor], Tensor], ids: Tensor) -> list[int]:
     The model's mode is the caller's: call `model.eval()` first where there is dropout.
 
     Args:
-        model: maps ids (B, T) to logits (B, T, V), or x (B, T, C) to (B, T, ...).
-        ids: (B, T) whole numbers from 0 to V - 1, or x (B, T, C) of real numbers.
+        model: maps ids (B, T) to logits (B, T, V).
 
     Returns:
         The leaking positions in order, each once.
@@ -223,8 +222,8 @@ def leaks(model: Callable[[Tensor], Tensor], ids: Tensor) -> list[int]:
         ValueError: if the model answers differently to the same ids, so that no
             comparison would mean anything.
     """
-    outputs = model(ids)  # (B, T, ...)
-    if not torch.equal(model(ids), outputs):
+    logits = model(ids)  # (B, T, V)
+    if not torch.equal(model(ids), logits):
         raise ValueError(
             "the model answers differently to the same ids: call model.eval() to "
             "switch off dropout, and look for NaN"
@@ -232,9 +231,9 @@ def leaks(model: Callable[[Tensor], Tensor], ids: Tensor) -> list[int]:
     found: set[int] = set()
     for t in range(1, ids.shape[1]):
         changed = ids.clone()
-        changed[:, t] = _another(ids[:, t], vocab_size=outputs.shape[-1])
-        differs = model(changed)[:, :t] != outputs[:, :t]  # (B, t, ...)
-        found.update(differs.flatten(2).any(dim=2).any(dim=0).nonzero()[:, 0].tolist())
+        changed[:, t] = (ids[:, t] + 1) % logits.shape[-1]  # another id that exists
+        differs = model(changed)[:, :t] != logits[:, :t]  # (B, t, V)
+        found.update(differs.any(dim=-1).any(dim=0).nonzero()[:, 0].tolist())
     return sorted(found)
 
 
@@ -265,14 +264,6 @@ class HeadModel(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         x = self.dropout(self.embedding(ids))  # (B, T, C)
         return self.output(x + self.head(x))  # (B, T, V)
-
-
-def _another(tokens: Tensor, vocab_size: int) -> Tensor:
-    """Something else of the same kind: the next id, or other real numbers."""
-    if not tokens.is_floating_point():
-        return (tokens + 1) % vocab_size
-    noise = torch.Generator().manual_seed(0)
-    return tokens + torch.randn(tokens.shape, generator=noise).to(tokens)
 
 
 def _fits(mask: Tensor, scores: Tensor) -> bool:
