@@ -17,6 +17,7 @@ layout, Radford et al. 2019, "Language Models are Unsupervised Multitask Learner
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -215,33 +216,43 @@ def attention_mass(weights: Tensor, asking: Tensor, sought: Tensor) -> Tensor:
 class AttentionModel(nn.Module):
     """A language model of attention alone: ids (B, T) -> logits (B, T, V).
 
-    Embeddings, `layers` layers of attention, and an output layer. Each layer *adds*
-    what it found to what was there, so the later layers see both.
+        x = embedding(ids),   x = x + attention(norm(x)) per layer,   output(norm(x))
+
+    Each layer *adds* what it found to what was there, so that later layers see both.
     """
 
     def __init__(
-        self, vocab_size: int, context: int, width: int, heads: int, layers: int = 1
+        self,
+        vocab_size: int,
+        context: int,
+        width: int,
+        heads: int,
+        layers: int = 1,
+        norm: Callable[[int], nn.Module] = nn.Identity,
     ) -> None:
+        """`norm`: makes a layer that keeps numbers of this width steady, or nothing."""
         super().__init__()
         self.embedding = TokenAndPositionEmbedding(vocab_size, context, width)
+        self.norms = nn.ModuleList(norm(width) for _ in range(layers))
         self.layers = nn.ModuleList(
             MultiHeadAttention(width, heads, context) for _ in range(layers)
         )
+        self.output_norm = norm(width)
         self.output = nn.Linear(width, vocab_size)
 
     def forward(self, ids: Tensor) -> Tensor:
         x = self.embedding(ids)  # (B, T, C)
-        for layer in self.layers:
-            x = x + layer(x)  # (B, T, C)
-        return self.output(x)  # (B, T, V)
+        for norm, layer in zip(self.norms, self.layers, strict=True):
+            x = x + layer(norm(x))  # (B, T, C)
+        return self.output(self.output_norm(x))  # (B, T, V)
 
     @torch.no_grad()
     def weights(self, ids: Tensor) -> Tensor:
         """Where each head of each layer looks: (B, T) -> (B, L, H, T, T)."""
         x, seen = self.embedding(ids), []
-        for layer in self.layers:
-            seen.append(layer.weights(x))  # (B, H, T, T)
-            x = x + layer(x)
+        for norm, layer in zip(self.norms, self.layers, strict=True):
+            seen.append(layer.weights(norm(x)))  # (B, H, T, T)
+            x = x + layer(norm(x))
         return torch.stack(seen, dim=1)  # (B, L, H, T, T)
 
 

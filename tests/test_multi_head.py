@@ -291,19 +291,22 @@ def test_mass_is_a_mean_over_tokens_of_sums_over_sought():
 # The model of attention alone
 
 
-def test_the_model_is_embedding_attention_output():
+@pytest.mark.parametrize("norm", [nn.Identity, nn.LayerNorm])
+def test_the_model_is_embedding_attention_output(norm):
     torch.manual_seed(0)
-    model = AttentionModel(11, context=7, width=6, heads=3, layers=2).double()
+    model = AttentionModel(11, 7, width=6, heads=3, layers=2, norm=norm).double()
     ids = torch.randint(11, (2, 7), generator=seeded())
     tables = model.embedding
     x = tables.token_embedding.weight[ids] + tables.position_embedding.weight
     seen = []
     for layer in model.layers:
+        z = x if norm is nn.Identity else F.layer_norm(x, (6,))
         found, weights = as_torchs(layer)(
-            x, x, x, attn_mask=future(7), average_attn_weights=False
+            z, z, z, attn_mask=future(7), average_attn_weights=False
         )
         seen.append(weights)
         x = x + found
+    x = x if norm is nn.Identity else F.layer_norm(x, (6,))
     expected = F.linear(x, model.output.weight, model.output.bias)
     assert_close(model(ids), expected)
     assert_close(model.weights(ids), torch.stack(seen, dim=1))
