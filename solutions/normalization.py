@@ -17,6 +17,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from solutions.multi_head import MultiHeadAttention
+from solutions.tokens import TokenAndPositionEmbedding
+
 
 class LayerNorm(nn.Module):
     """Mean 0 and variance 1 for each vector, then a learned gain and shift.
@@ -133,6 +136,53 @@ class Residual(nn.Module):
         if self.pre:
             return x + self.layer(self.norm(x))
         return self.norm(x + self.layer(x))
+
+
+class Tower(nn.Module):
+    """A deep language model to try norms on: ids (B, T) -> logits (B, T, V).
+
+    Each layer is two residual ones: attention, which moves information between
+    positions, and two matrices with a bend between them, which work on each position by
+    itself (week 4 builds that part). A pre-norm tower has one more norm at its end.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        context: int,
+        width: int,
+        heads: int,
+        layers: int,
+        norm: Callable[[int], nn.Module] = LayerNorm,
+        pre: bool = True,
+    ) -> None:
+        """`norm` makes a layer for vectors of a width; `nn.Identity` leaves them be."""
+        super().__init__()
+        self.embedding = TokenAndPositionEmbedding(vocab_size, context, width)
+        self.layers = nn.ModuleList()
+        for _ in range(layers):
+            attention = MultiHeadAttention(width, heads, context)
+            position_wise = nn.Sequential(
+                nn.Linear(width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width)
+            )
+            self.layers.append(Residual(attention, norm(width), pre))
+            self.layers.append(Residual(position_wise, norm(width), pre))
+        self.last = norm(width) if pre else nn.Identity()
+        self.output = nn.Linear(width, vocab_size)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(B, T) -> (B, T, V)"""
+        return self.output(self.last(self.stream(ids)[-1]))
+
+    def stream(self, ids: Tensor) -> list[Tensor]:
+        """What runs through the tower: the embedding, then after each residual layer.
+
+        (B, T) -> 1 + 2 * layers tensors (B, T, C).
+        """
+        seen = [self.embedding(ids)]
+        for layer in self.layers:
+            seen.append(layer(seen[-1]))
+        return seen
 
 
 def swap_norms(

@@ -10,7 +10,15 @@ import torch.nn.functional as F
 from torch import nn
 from torch.testing import assert_close
 
-from solutions.normalization import DyT, LayerNorm, Residual, RMSNorm, swap_norms
+from solutions.causal_masking import leaks
+from solutions.normalization import (
+    DyT,
+    LayerNorm,
+    Residual,
+    RMSNorm,
+    Tower,
+    swap_norms,
+)
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 NORMS = (LayerNorm, RMSNorm, DyT)
@@ -202,3 +210,58 @@ def test_the_new_norms_go_where_the_old_ones_were():
 def test_a_swap_that_finds_nothing_is_refused(model):
     with pytest.raises(ValueError, match="no LayerNorm to swap"):
         swap_norms(model, nn.LayerNorm, RMSNorm)
+
+
+# The tower
+
+
+@pytest.mark.parametrize("pre", [True, False])
+@pytest.mark.parametrize("norm", [*NORMS, nn.Identity])
+def test_no_tower_sees_the_future(norm, pre):
+    tower = Tower(11, 5, width=6, heads=2, layers=2, norm=norm, pre=pre)
+    ids = torch.tensor([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3]])
+    assert tower(ids).shape == (2, 5, 11)
+    assert leaks(tower, ids) == []
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Over all texts and positions, (B, T, C): the usual way to put it here."""
+
+    def forward(self, x):
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+def test_a_tower_with_batch_norm_sees_the_future_while_it_is_trained():
+    tower = Tower(11, 5, width=6, heads=2, layers=1, norm=BatchNorm)
+    ids = torch.tensor([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3]])
+    assert leaks(tower.train(), ids) == [0, 1, 2, 3]
+    assert leaks(tower.eval(), ids) == []
+
+
+def test_a_pre_norm_tower_is_torchs_encoder_with_weights_copied_over():
+    tower = Tower(11, 5, width=6, heads=2, layers=2).double()
+    layer = nn.TransformerEncoderLayer(
+        6, 2, 24, dropout=0.0, batch_first=True, norm_first=True
+    )
+    foreign = nn.TransformerEncoder(layer, 2, nn.LayerNorm(6), False).double().eval()
+    for n, theirs in enumerate(foreign.layers):
+        attention, wide = tower.layers[2 * n], tower.layers[2 * n + 1]
+        qkv, projection = attention.layer.qkv, attention.layer.projection
+        theirs.self_attn.in_proj_weight.data = qkv.weight.data
+        theirs.self_attn.in_proj_bias.data = qkv.bias.data
+        theirs.self_attn.out_proj.load_state_dict(projection.state_dict())
+        theirs.linear1.load_state_dict(wide.layer[0].state_dict())
+        theirs.linear2.load_state_dict(wide.layer[2].state_dict())
+    ids = torch.tensor([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3]])
+    mask = nn.Transformer.generate_square_subsequent_mask(5, dtype=torch.float64)
+    expected = tower.output(foreign(tower.embedding(ids), mask=mask, is_causal=True))
+    assert_close(tower(ids), expected)
+
+
+def test_the_stream_is_the_embedding_and_what_each_layer_made_of_it():
+    tower = Tower(11, 5, width=6, heads=2, layers=2)
+    ids = torch.tensor([[3, 1, 4]])
+    seen = tower.stream(ids)
+    assert [tuple(x.shape) for x in seen] == [(1, 3, 6)] * 5
+    assert torch.equal(seen[0], tower.embedding(ids))
+    assert torch.equal(seen[2], tower.layers[1](seen[1]))
