@@ -106,7 +106,7 @@ def scaled_dot_product_attention(
     Raises:
         ValueError: as `attention_scores`, or if keys and values differ in S.
     """
-    if values.dim() < 2 or keys.shape[-2:-1] != values.shape[-2:-1]:
+    if keys.shape[-2:-1] != values.shape[-2:-1]:
         raise ValueError(
             "expected one value for each key, (..., S, D), got keys "
             f"{tuple(keys.shape)} and values {tuple(values.shape)}"
