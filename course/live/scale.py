@@ -129,7 +129,7 @@ def _panel(
         for score in (-40, -20, 0, 20, 40)
     )
     return f"""<div class="fs-panel fs-{side}"><b>{title}</b>
-<svg viewBox="0 0 296 {FLOOR + 18}" aria-hidden="true">
+<svg viewBox="-8 0 312 {FLOOR + 18}" aria-hidden="true">
 <path class="fs-spread" d="{histogram(spread, divisor)}"/>
 <path class="fs-line" d="M0 {UP}H296M0 {FLOOR}H296"/>{ticks}
 <text x="148" y="{UP + 29}">scores of {PAIRS} random pairs</text>
