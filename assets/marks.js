@@ -3,7 +3,8 @@
 //
 // Each page has one entry in localStorage, an object from key to value. The keys are what
 // outlives an edit of the page: the name of an exercise, the number of a hint, the text of
-// a question. Where storage is refused or holds nonsense, nothing is remembered.
+// a question. Where storage holds nonsense, nothing is remembered; where it is refused,
+// storage.js stands in.
 "use strict";
 {
   const PREFIX = "five-sundays.marks:";
@@ -24,7 +25,7 @@
       if (Object.keys(marks).length === 0) localStorage.removeItem(ENTRY);
       else localStorage.setItem(ENTRY, JSON.stringify(marks));
     } catch {
-      // Refused or full: the page works on without a memory.
+      // It is full: the page works on without a memory.
     }
   };
 
@@ -36,23 +37,8 @@
     save(marks);
   };
 
-  const entries = () => {
-    try {
-      return Object.keys(localStorage).filter((name) => name.startsWith(PREFIX));
-    } catch {
-      return [];
-    }
-  };
-
-  const isKept = () => {
-    try {
-      localStorage.setItem(`${PREFIX}?`, "?");
-      localStorage.removeItem(`${PREFIX}?`);
-      return !localStorage.forgetful;
-    } catch {
-      return false;
-    }
-  };
+  const entries = () =>
+    Object.keys(localStorage).filter((name) => name.startsWith(PREFIX));
 
   // ---- what has a key ----
 
@@ -130,7 +116,7 @@
     const foot = document.createElement("div");
     foot.className = "fs-marks";
     foot.id = "your-marks";
-    if (!isKept()) {
+    if (localStorage.forgetful) {
       foot.innerHTML = `<p>Your browser keeps nothing for this page: what you choose and
         unfold here is forgotten when you leave it.</p>`;
       return foot;

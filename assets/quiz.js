@@ -79,11 +79,15 @@
     form.dispatchEvent(new CustomEvent("fs-answered", { bubbles: true }));
   };
 
-  // Arrow keys have to pass over options to reach one: they choose, Enter answers.
+  // Arrow keys have to pass over options to reach one: they only choose, and Enter or the
+  // space bar answers.
   const listen = (form, answer) => {
     let passing = false;
     form.addEventListener("keydown", (event) => {
       passing = event.key.startsWith("Arrow");
+      if (!["Enter", " "].includes(event.key) || !event.target.checked) return;
+      event.preventDefault();
+      judge(form, answer);
     });
     form.addEventListener("keyup", () => {
       passing = false;
@@ -92,11 +96,7 @@
       if (!event.target.matches("input")) return;
       if (!passing) return judge(form, answer);
       clear(form);
-      form.querySelector(".fs-says").textContent = "Enter answers with this option.";
-    });
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      judge(form, answer);
+      form.querySelector(".fs-says").textContent = "Press Enter to answer with this option.";
     });
     form.addEventListener("reset", () => clear(form));
   };
@@ -110,8 +110,8 @@
       score.firstChild.textContent = `Answered right: ${right} of ${forms.length}.`;
     };
     forms.at(-1).nextElementSibling.after(score);
-    section.addEventListener("fs-answered", count);
-    section.addEventListener("reset", count);
+    for (const event of ["click", "fs-answered", "reset"])
+      section.addEventListener(event, count);
     count();
   };
 

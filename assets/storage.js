@@ -1,8 +1,9 @@
-// Where a browser refuses to keep anything, even to ask throws, and the theme's scripts
+// Where a browser refuses to keep anything, even to ask may throw, and the theme's scripts
 // would stop half-way. They get a memory that lasts as long as the page.
 "use strict";
 try {
-  localStorage.getItem("theme");
+  localStorage.setItem("five-sundays", "");
+  localStorage.removeItem("five-sundays");
 } catch {
   const memory = new Map();
   Object.defineProperty(window, "localStorage", {
@@ -13,5 +14,5 @@ try {
       removeItem: (key) => memory.delete(key),
     },
   });
-  document.documentElement.dataset.mode = "auto";
+  document.documentElement.dataset.mode ??= "auto";
 }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 from rich import box
@@ -15,6 +16,12 @@ from rich.table import Table
 from course import answers, workbook
 from course.checks import chapters
 from course.recheck import Outcome, recheck
+
+SETTINGS = Path(__file__).with_name("jupyter")
+"""JupyterLab asks no questions at its start, and shows texts instead of their source.
+
+What the reader has set in JupyterLab comes first.
+"""
 
 app = typer.Typer(
     help="Five Sundays: build a GPT from an empty file.",
@@ -59,15 +66,42 @@ def lab(
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
 ) -> None:
     """Bring your workbook up to date with the course, and open JupyterLab on it."""
-    folder = answers.home()
+    folder = answers.home().absolute()
     try:
-        workbook.update(folder)
+        notebooks = workbook.update(folder)
     except workbook.WorkbookError as problem:
         sys.exit(str(problem))
+    print(
+        f"Your workbook is {folder}. In JupyterLab, Shift+Enter runs a cell; "
+        "Ctrl+C here ends JupyterLab.",
+        flush=True,
+    )
     command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}"]
+    # What the update says stays in sight.
+    command += ["--log-level=WARN", "--LabApp.log_level=WARN"]
+    if start := _where_to_start(notebooks):
+        command.append(f"--LabApp.default_url=/lab/tree/{quote(str(start))}")
+    if not browser:
+        command.append("--no-browser")
     if os.geteuid() == 0:
         command.append("--allow-root")  # as in a container; it serves this machine only
-    raise typer.Exit(subprocess.call(command + ([] if browser else ["--no-browser"])))
+    # The kernels run in other folders: for them the place must not be relative.
+    os.environ["FIVE_SUNDAYS_HOME"] = str(folder)
+    own = os.environ.get("JUPYTER_CONFIG_PATH")
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(
+        filter(None, [own, str(SETTINGS)])
+    )
+    # JupyterLab takes this process over, so that Ctrl+C asks and ends it properly.
+    os.execv(command[0], command)
+
+
+def _where_to_start(notebooks: dict[Path, Path]) -> Path | None:
+    """The first notebook with an exercise that is not passed yet."""
+    places = {path.stem.replace("-", "_"): place for path, place in notebooks.items()}
+    for chapter, exercises in chapters().items():
+        if chapter in places and len(answers.passed(chapter)) < len(exercises):
+            return places[chapter]
+    return None
 
 
 def _table(outcomes: list[Outcome]) -> Table:

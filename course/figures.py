@@ -159,7 +159,10 @@ def live(name: str, picture: str, alt: str, data: object = None) -> Drawing:
     picture = _own_ids(picture.strip(), alt)
     key = hashlib.sha256(f"{script}{known}{picture}".encode()).hexdigest()[:8]
     # Some hosts run the script outside of its figure: there it finds it by its key.
+    # JupyterLab would take the arrow keys of a slider for its own, were it not told.
     run = f"""((figure,data)=>{{if(!figure)return
+for(const part of figure.querySelectorAll("button,input,select"))
+part.dataset.lmSuppressShortcuts="";
 ({script})(figure,data)
 figure.dataset.alive=""}})(document.currentScript?.closest(".fs-figure")
 ??document.querySelector('[data-key="{key}"]:not([data-alive])'),{_in_a_script(known)})"""

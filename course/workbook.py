@@ -30,6 +30,7 @@ from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
+from nbformat.sign import NotebookNotary
 from sphinx.config import Config
 from sphinx.directives.code import LiteralInclude, LiteralIncludeReader
 
@@ -205,18 +206,19 @@ def _update_chapter(
     yours, notes = _find(folder, path, given)
     place = yours.path if yours else _free(folder / path)
     if yours is None:
-        _write(place, new, _give(folder, new))
+        _write(place, _marked(new, _give(folder, new)), trusted=True)
         notes.append(f"new in your workbook: {place.relative_to(folder)}")
     else:
         base, lost = _base(folder, yours)
         merged = merge(base, new.cells, yours.notebook.cells)
         changed = _texts(merged.cells) != _texts(yours.notebook.cells)
         if changed or lost:
-            given_name = _give(folder, new)
+            updated = _with_cells(yours.notebook, merged.cells)
+            updated = _marked(updated, _give(folder, new))
             _keep_as_it_was(folder, path, yours)
             if place.read_bytes() != yours.data:  # saved in Jupyter just now
                 return _update_chapter(folder, path, given, say)
-            _write(place, _with_cells(yours.notebook, merged.cells), given_name)
+            _write(place, updated, trusted=_is_trusted(yours.notebook))
         if changed:
             notes += _what_changed(merged, lost, yours.format)
         elif lost:
@@ -378,10 +380,28 @@ def _with_cells(notebook: NotebookNode, cells: list[NotebookNode]) -> NotebookNo
     return copy
 
 
-def _write(path: Path, notebook: NotebookNode, mark: str) -> None:
+def _marked(notebook: NotebookNode, mark: str) -> NotebookNode:
     copy = nbformat.from_dict(notebook)
     copy.metadata[MARK] = mark
-    write_atomically(path, _data(copy))
+    return copy
+
+
+def _write(path: Path, notebook: NotebookNode, trusted: bool) -> None:
+    """Write a notebook; of a trusted one, Jupyter shows the outputs as they are."""
+    data = _data(notebook)
+    write_atomically(path, data)
+    if trusted:
+        # Without a signature the outputs must run again, and no more than that.
+        with suppress(OSError, UnicodeError):
+            NotebookNotary().sign(nbformat.reads(data.decode(), as_version=4))
+
+
+def _is_trusted(notebook: NotebookNode) -> bool:
+    """Whether Jupyter knows the notebook with its outputs as the reader's own work."""
+    try:
+        return NotebookNotary().check_signature(notebook)
+    except (OSError, UnicodeError):
+        return False
 
 
 def _data(notebook: NotebookNode) -> bytes:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from course.notebooks import ROOT
@@ -104,6 +105,52 @@ def opened(
         yield page, faults
     finally:
         context.close()
+
+
+LOOKS = """() => {
+  const grounds = new Map([[null, ""]])
+  const ground = e => {
+    if (!grounds.has(e)) {
+      const style = getComputedStyle(e)
+      const own = [style.backgroundColor, style.backgroundImage, style.opacity]
+      grounds.set(e, `${ground(e.parentElement)}/${own}`)
+    }
+    return grounds.get(e)
+  }
+  const seen = new Set()
+  for (const e of document.querySelectorAll("body *")) {
+    const said = [...e.childNodes].some(n => n.nodeType == 3 && n.data.trim())
+    if (!said || !e.checkVisibility({visibilityProperty: true})) continue
+    const style = getComputedStyle(e)
+    const look = [style.color, style.fontSize, style.fontWeight, ground(e)].join()
+    e.toggleAttribute("data-look", !seen.has(look))
+    seen.add(look)
+  }
+}"""
+
+
+def axe_faults(tab: Page) -> list[tuple[str, str]]:
+    """What axe-core finds on the page as it is shown: severity, and what and where.
+
+    Contrast is slow to measure, and thousands of words in code look alike: of all text
+    of one colour and size on one ground, it is measured once.
+    """
+    contrast = "color-contrast"
+    brief = {"reporter": "no-passes"}  # what passes would be megabytes
+    tab.evaluate(LOOKS)
+    answers = [
+        Axe().run(tab, None, brief | {"rules": {contrast: {"enabled": False}}}),
+        Axe().run(tab, "[data-look]", brief | {"runOnly": [contrast]}),
+    ]
+    return [
+        (
+            found["impact"],
+            f"{found['id']}: {node['html'][:120]} {node['failureSummary']}",
+        )
+        for answer in answers
+        for found in answer.response["violations"]
+        for node in found["nodes"]
+    ]
 
 
 @contextmanager

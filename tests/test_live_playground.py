@@ -11,6 +11,7 @@ import pytest
 import regex
 from playwright.sync_api import Locator
 from tiktoken._educational import bpe_encode
+from tiktoken_ext.openai_public import r50k_pat_str
 
 from course.corpus import write
 from course.live.playground import playground, ranges
@@ -39,6 +40,16 @@ POOLS = (
     [*NEWEST, " ", "a", "1"],
     [*"\x00\x01\x7f\x80\xad\ufffd\ufffe\uffff\U0010ffff a"],
 )
+
+
+def mixed() -> str:
+    """A text in which digits, signs, marks and spaces are frequent neighbours, too."""
+    rng = random.Random(7)
+    return "".join("".join(rng.choices(pool, k=400)) for pool in POOLS)
+
+
+WILD = train_bpe(mixed(), 1024)
+VOCABULARIES = {"stories": STORIES, "both": BOTH, "wild": WILD}
 
 
 def strings(number: int) -> list[str]:
@@ -77,8 +88,8 @@ def alive(browser, drawing) -> Iterator[Locator]:
 
 @pytest.fixture(scope="module")
 def shown(browser):
-    """Two vocabularies in one figure."""
-    with alive(browser, playground({"stories": STORIES, "both": BOTH}, LINE)) as figure:
+    """Three vocabularies in one figure."""
+    with alive(browser, playground(VOCABULARIES, LINE)) as figure:
         yield figure
 
 
@@ -87,12 +98,19 @@ def shown(browser):
 
 def test_thousands_of_texts_become_the_ids_of_tiktoken(shown):
     texts = strings(4000)
-    for number, ranks in enumerate((STORIES, BOTH)):
+    for number, ranks in enumerate(VOCABULARIES.values()):
         shown.locator("select").select_option(index=number)
         got = shown.evaluate("(figure, texts) => texts.map(figure.encode)", texts)
         expected = to_tiktoken(ranks).encode_ordinary_batch(texts, num_threads=2)
         wrong = [t for t, a, b in zip(texts, got, expected, strict=True) if a != b]
         assert not wrong, f"{len(wrong)} texts, the first: {wrong[0]!r}"
+
+
+def test_thousands_of_texts_are_cut_as_openai_s_own_pattern_cuts_them(shown):
+    texts = strings(4000)
+    got = shown.evaluate("(figure, texts) => texts.map(figure.cut)", texts)
+    for text, words in zip(texts, got, strict=True):
+        assert words == regex.findall(r50k_pat_str, text), repr(text)
 
 
 def test_every_code_point_is_what_it_is_to_regex(shown):
@@ -283,6 +301,17 @@ def test_python_draws_what_the_script_draws(browser):
 def test_a_row_fits_a_phone(shown):
     shown.locator("textarea").fill("internationalisation" * 3 + " 안녕하세요안녕하세요")
     assert shown.evaluate("figure => figure.scrollWidth <= figure.clientWidth")
+
+
+def test_paper_keeps_the_tokens(shown):
+    """Browsers print no backgrounds, except where they are told to."""
+    shown.locator("textarea").fill("the")
+    assert (
+        shown.locator(".fs-token").first.evaluate(
+            "token => getComputedStyle(token).printColorAdjust"
+        )
+        == "exact"
+    )
 
 
 @pytest.mark.parametrize(

@@ -316,6 +316,17 @@ def test_python_draws_what_the_script_draws(browser):
     without.context.close()
 
 
+def test_paper_keeps_the_bars(figure):
+    """Browsers print no backgrounds, except where they are told to."""
+    for kind in ".fs-bar", ".fs-piece":
+        assert (
+            figure.locator(kind).first.evaluate(
+                "bar => getComputedStyle(bar).printColorAdjust"
+            )
+            == "exact"
+        )
+
+
 def test_a_small_vocabulary_has_no_others(browser):
     """Two characters, on paper: p = 3/4 and 1/4 where the logits differ by ln 3."""
     logits = torch.tensor([[1.10, 0.0], [0.0, 0.0]])

@@ -105,14 +105,14 @@ def test_bert_predicts_the_gaps_and_nothing_else(browser):
             assert targets == [""] * gap + [TOKENS[gap]] + [""] * (6 - gap)
             for t in range(7):
                 choose(tab, t)
+                asked = f"“{TOKENS[t]}” sees all 7 tokens. It is no gap: nothing is"
                 if t == gap:
-                    asked = f"has to fill itself in: “{TOKENS[t]}”."
-                else:
-                    asked = "It is no gap: nothing is asked of it."
-                assert says(tab, "bert").endswith(asked)
+                    asked = "The gap sees all 7 tokens, and has to fill itself in: "
+                    asked += f"“{TOKENS[t]}”."
+                assert says(tab, "bert").startswith(asked)
             tab.get_by_role("button", name="Draw other gaps").click()
         lessons = tab.locator(".fs-bert p").last.inner_text()
-        assert lessons == "One text gives 1, others in each pass."
+        assert lessons == "One text gives 1 prediction, and in another pass others."
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_core.paths import jupyter_config_path
+from jupyterlab.commands import get_app_dir
+from jupyterlab_server.config import ConfigManager
+from nbformat.sign import NotebookNotary
 from typer.testing import CliRunner
 
 from course import answers, cli, workbook
@@ -41,6 +45,12 @@ from tests.small_course import (
 )
 
 TOTAL = sum(map(len, chapters().values()))
+
+
+@pytest.fixture(autouse=True)
+def signatures(monkeypatch, tmp_path_factory):
+    """Jupyter keeps its signatures of this test apart from the reader's."""
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path_factory.mktemp("jupyter")))
 
 
 @pytest.fixture
@@ -209,6 +219,27 @@ def test_outputs_stay_where_the_code_stays(book, later):
     assert cells[3].outputs == []
 
 
+def trusted(path):
+    return NotebookNotary().check_signature(nbformat.read(path, as_version=4))
+
+
+def test_jupyter_trusts_what_it_trusted_before(book, later):
+    letters, words = book / "week1" / "letters.ipynb", book / "week2" / "words.ipynb"
+    NotebookNotary().sign(nbformat.read(letters, as_version=4))
+    assert (trusted(letters), trusted(words)) == (True, False)
+    update(book, later)
+    assert (trusted(letters), trusted(words)) == (True, False)
+    assert trusted(book / "week3" / "lines.ipynb")
+
+
+def test_a_home_that_cannot_be_written_loses_only_the_trust(
+    book, later, tmp_path, monkeypatch
+):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "file"))
+    assert len(update(book, later)) == 3
+
+
 def test_both_versions_of_a_cell_are_kept_and_the_line_says_where(book, later):
     path = book / "week1" / "letters.ipynb"
     cells = cells_of(path)
@@ -294,6 +325,23 @@ def test_a_notebook_from_a_backup_is_brought_up_to_date(book, later, tmp_path):
     ]  # fmt: skip
 
 
+def test_a_cell_that_the_reader_takes_back_from_the_course_stays(book, later):
+    path = book / "week2" / "words.ipynb"
+    update(book, later)
+    save(path, [*cells_of(path), md("The end.", "again")])
+    assert update(book, later) == []
+    assert sources_of(path)[-1] == "The end."
+
+
+def test_what_a_killed_update_left_is_removed_by_a_later_one(book, later):
+    left = [book / ".unfinished-abc", book / ".course" / "given" / ".unfinished-def"]
+    for path in left:
+        path.write_text("half")
+        os.utime(path, (0, 0))
+    update(book, later)
+    assert not any(path.exists() for path in left)
+
+
 def test_a_cell_deleted_after_an_update_stays_deleted(book, later):
     update(book, later)
     path = book / "week1" / "letters.ipynb"
@@ -303,6 +351,18 @@ def test_a_cell_deleted_after_an_update_stays_deleted(book, later):
     save(path, cells, metadata={})  # by a program that drops what it does not know
     assert update(book, later) == []
     assert "A new thought." not in sources_of(path)
+
+
+def test_where_the_texts_do_not_tell_the_last_record_counts(book, later, tmp_path):
+    path = book / "week2" / "words.ipynb"
+    update(book, later)
+    os.utime(record_of(book, "week2/words"), (0, 0))
+    more = [*LATER["week2/words"], md("One more.", "more")]
+    update(book, publish(tmp_path / "last", {**LATER, "week2/words": more}))
+    assert (text := "One more.") in sources_of(path)
+    cells = [cell for cell in cells_of(path) if cell.source != text]
+    save(path, cells, metadata={})
+    assert update(book, tmp_path / "last") == []
 
 
 @pytest.mark.parametrize("metadata", [{}, {"five_sundays": 3}])
@@ -676,14 +736,74 @@ def test_every_answer_to_the_real_chapters_survives_an_update_of_them(tmp_path):
 # The command line.
 
 
-def test_lab_brings_the_workbook_up_to_date_and_opens_it(home, monkeypatch):
+@pytest.fixture
+def started(monkeypatch):
+    """The command lines that would have taken the process over."""
     calls = []
-    monkeypatch.setattr(cli.subprocess, "call", lambda c: calls.append(c) or 0)
+    monkeypatch.setattr(cli.os, "execv", lambda path, command: calls.append(command))
+    # `lab` changes these for JupyterLab; they go back after the test.
+    for name in ("FIVE_SUNDAYS_HOME", "JUPYTER_CONFIG_PATH"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    return calls
+
+
+def test_lab_brings_the_workbook_up_to_date_and_opens_it(home, started):
     result = run("lab", "--no-browser")
     assert result.exit_code == 0
     assert result.output.count("new in your workbook") == len(notebook_paths())
-    assert f"--notebook-dir={home}" in calls[0]
-    assert run("lab", "--no-browser").output == ""
+    (command,) = started
+    assert f"--notebook-dir={home}" in command
+    assert "--no-browser" in command
+    # The second time there is nothing to say but where it is.
+    (line,) = run("lab").output.splitlines()
+    assert line.startswith(f"Your workbook is {home}.")
+    assert "--no-browser" not in started[1]
+
+
+def test_lab_opens_the_first_chapter_that_is_not_done(home, started):
+    (home / "my first").mkdir()
+    workbook.update(home)
+    one, two = (f"week1/{name}.ipynb" for name in ("language-models", "tokens"))
+    (home / one).rename(home / "my first" / "a b.ipynb")
+    run("lab")
+    assert "--LabApp.default_url=/lab/tree/my%20first/a%20b.ipynb" in started[-1]
+    for exercise in chapters()["language_models"]:
+        answers.keep("language_models", exercise.name, "")
+    run("lab")
+    assert f"--LabApp.default_url=/lab/tree/{two}" in started[-1]
+    for chapter, exercises in chapters().items():
+        for exercise in exercises:
+            answers.keep(chapter, exercise.name, "")
+    run("lab")
+    assert "default_url" not in " ".join(started[-1])
+
+
+def test_a_relative_folder_is_the_same_one_for_the_kernels(
+    tmp_path, monkeypatch, started
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FIVE_SUNDAYS_HOME", "mine")
+    run("lab")
+    assert os.environ["FIVE_SUNDAYS_HOME"] == str(tmp_path / "mine")
+
+
+@pytest.mark.parametrize("own", ["", "/own"])
+def test_jupyterlab_finds_the_settings_of_the_course_after_the_readers(
+    home, monkeypatch, started, own
+):
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", own)
+    run("lab")
+    paths = [p for p in jupyter_config_path() if p in (own, str(cli.SETTINGS))]
+    assert paths == [p for p in (own, str(cli.SETTINGS)) if p]
+    manager = ConfigManager(
+        config_dir_name="labconfig", read_config_path=[str(cli.SETTINGS / "labconfig")]
+    )
+    settings = manager.get("default_setting_overrides")
+    schemas = Path(get_app_dir()) / "schemas"
+    for plugin, values in settings.items():
+        package, _, name = plugin.partition(":")
+        schema = json.loads((schemas / package / f"{name}.json").read_text())
+        assert set(values) <= set(schema["properties"])
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_line(monkeypatch, tmp_path):

@@ -23,7 +23,7 @@ ALT = (
     "A text in three rows: its characters, under each its bytes, and under these the "
     "tokens with their ids. Words stand apart. Merges can be undone and done again."
 )
-COLUMNS = 14  # bytes in a row: as many as a phone has room for
+COLUMNS = 16  # bytes in a row: as many as a phone has room for
 SHOWN = 240  # bytes of a text that are drawn; all of it is counted
 SIGNS = {" ": "·", "\n": "⏎", "\t": "⇥", "\x7f": "␡"}
 

@@ -4,8 +4,8 @@
 
 GPT looks at itself and back, and predicts the next token at every position that has
 one. BERT looks at every position; 15 % of the tokens, at least one, are gaps to fill
-in, drawn anew for each pass. (Devlin et al. 2018, section 3.1; of the tokens chosen
-there, 8 in 10 are hidden. Here all are.)
+in, and another pass over the text has others. (Devlin et al. 2018, section 3.1: of the
+tokens chosen there 8 in 10 are hidden. Here all are.)
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def visibility(tokens: Sequence[str], seed: int = 0, draws: int = 20) -> Drawing
     everything = torch.ones(length, length, dtype=torch.bool)
     sees = {"gpt": everything.tril(), "bert": everything}
     hidden, position = gaps(length, seed, draws), length // 2
+    count = len(hidden[0])
     states = {
         "gpt": [_gpt_says(tokens, t) for t in range(length)],
         "bert": [
@@ -46,7 +47,8 @@ def visibility(tokens: Sequence[str], seed: int = 0, draws: int = 20) -> Drawing
     }
     lessons = {
         "gpt": f"One text gives <b>{length - 1}</b> predictions.",
-        "bert": f"One text gives <b>{len(hidden[0])}</b>, others in each pass.",
+        "bert": f"One text gives <b>{count}</b> prediction{'s' * (count > 1)}, "
+        "and in another pass others.",
     }
     says = {
         "gpt": states["gpt"][position],
