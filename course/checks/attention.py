@@ -874,6 +874,21 @@ EXERCISES = (
         cases=softmax,
     ),
     Exercise(
+        "softmax_gradient",
+        difficulty=2,
+        minutes=15,
+        hints=(
+            "All weights share one sum: if one score goes up, its weight goes up and "
+            "the others go down. So a gradient counts only by how far it is from the "
+            "average one.",
+            "The average is weighted: the sum over j of w_j g_j, for each row. "
+            "Subtract it from every g_i and multiply by w_i.",
+            "average = sum of weights * upstream over the last axis, axis kept\n"
+            "return weights * (upstream - average)",
+        ),
+        cases=softmax_gradient,
+    ),
+    Exercise(
         "attention_weights",
         difficulty=2,
         minutes=12,
@@ -898,21 +913,6 @@ EXERCISES = (
             "return attention_weights(queries, keys) @ values",
         ),
         cases=scaled_dot_product_attention,
-    ),
-    Exercise(
-        "softmax_gradient",
-        difficulty=2,
-        minutes=15,
-        hints=(
-            "All weights share one sum: if one score goes up, its weight goes up and "
-            "the others go down. So a gradient counts only by how far it is from the "
-            "average one.",
-            "The average is weighted: the sum over j of w_j g_j, for each row. "
-            "Subtract it from every g_i and multiply by w_i.",
-            "average = sum of weights * upstream over the last axis, axis kept\n"
-            "return weights * (upstream - average)",
-        ),
-        cases=softmax_gradient,
     ),
     Exercise(
         "SelfAttention",
