@@ -31,7 +31,7 @@ def main() -> None:
     print(
         f"{answers} answers, and a cell and a file of the reader's own. Killed at each "
         f"of {moments} moments of an update and {start} of a first run, and "
-        f"{times} times at random ({hits} while it ran); disk full at each of "
+        f"{times} times at random ({hits} left it half done); disk full at each of "
         f"{full} writes; {small} limits on the size of a file. Lost: 0."
     )
 

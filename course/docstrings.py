@@ -1,8 +1,9 @@
 """A Sphinx extension: the docstrings of the course, as the API reference shows them.
 
-They are written to be read in an editor: `code` between backticks, an equation indented,
-and sections such as `Raises:`. Autodoc reads reStructuredText, where these are spelled
-otherwise. Napoleon, which comes with Sphinx, knows the sections; the rest is here.
+They are written to be read in an editor: `code` between backticks, an equation
+indented, sections such as `Raises:`. Autodoc reads reStructuredText, where these are
+spelled otherwise. Napoleon, which comes with Sphinx, knows the sections; the rest is
+here.
 """
 
 from __future__ import annotations

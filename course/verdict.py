@@ -131,5 +131,6 @@ background:color-mix(in srgb,var(--fs-tone) 12%,transparent)}
 .fs-verdict code{color:inherit;background:none;border:0;padding:0}
 .fs-verdict details{margin:.35em 0 .1em}
 .fs-verdict details details{margin-left:1em}
-.fs-verdict summary{cursor:pointer;font-weight:600}
+.fs-verdict summary{cursor:pointer;font-weight:600;list-style:disclosure-closed}
+.fs-verdict details[open]>summary{list-style:disclosure-open}
 </style>"""

@@ -107,6 +107,20 @@ def opened(
         context.close()
 
 
+LOADED = """() => performance.getEntries()
+    .filter(e => "decodedBodySize" in e)
+    .map(e => [e.name, e.decodedBodySize])"""
+
+
+def loaded(tab: Page) -> dict[str, int]:
+    """What the page has asked for so far, itself included: bytes, uncompressed."""
+    sizes: dict[str, int] = {}
+    for url, size in tab.evaluate(LOADED):
+        sizes[url] = max(size, sizes.get(url, 0))
+    return sizes
+
+
+# Marks the first text of each look.
 LOOKS = """() => {
   const grounds = new Map([[null, ""]])
   const ground = e => {
@@ -129,28 +143,42 @@ LOOKS = """() => {
 }"""
 
 
-def axe_faults(tab: Page) -> list[tuple[str, str]]:
-    """What axe-core finds on the page as it is shown: severity, and what and where.
+COLOURS = ["color-contrast", "link-in-text-block"]
+"""The rules of axe-core that light and dark can break."""
 
-    Contrast is slow to measure, and thousands of words in code look alike: of all text
-    of one colour and size on one ground, it is measured once.
+
+def axe_faults(tab: Page, rules: str = "all") -> list[str]:
+    """What axe-core finds on the page as it is shown: severity, rule and place.
+
+    Colours are slow to compare, and thousands of words in code look alike: of all text
+    of one colour and size on one ground, the first is tested. `rules="colours"` tests
+    nothing else: enough for a page that has only turned dark.
     """
-    contrast = "color-contrast"
     brief = {"reporter": "no-passes"}  # what passes would be megabytes
     tab.evaluate(LOOKS)
-    answers = [
-        Axe().run(tab, None, brief | {"rules": {contrast: {"enabled": False}}}),
-        Axe().run(tab, "[data-look]", brief | {"runOnly": [contrast]}),
-    ]
+    answers = [Axe().run(tab, "[data-look]", brief | {"runOnly": COLOURS})]
+    if rules == "all":
+        others = {name: {"enabled": False} for name in COLOURS}
+        answers.append(Axe().run(tab, None, brief | {"rules": others}))
     return [
-        (
-            found["impact"],
-            f"{found['id']}: {node['html'][:120]} {node['failureSummary']}",
-        )
+        f"{found['impact']}: {found['id']}: {node['html'][:120]}"
         for answer in answers
         for found in answer.response["violations"]
         for node in found["nodes"]
     ]
+
+
+def axe_faults_everywhere(tab: Page) -> list[str]:
+    """The faults of a page, all that is folded opened: wide, narrow, light, dark."""
+    tab.emulate_media(reduced_motion="reduce")  # no colour is on its way to another
+    tab.locator("details").evaluate_all("all => all.forEach(e => e.open = true)")
+    found = []
+    for width in (1440, 390):
+        tab.set_viewport_size({"width": width, "height": 900})
+        for theme, rules in ("light", "all"), ("dark", "colours"):
+            tab.evaluate("name => document.documentElement.dataset.theme = name", theme)
+            found += [f"{fault} ({width} {theme})" for fault in axe_faults(tab, rules)]
+    return found
 
 
 @contextmanager

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import urljoin, urlsplit
 
 import pytest
+import typer
 
-from course import build_book
+import solutions
+from course import build_book, cli
 from course.notebooks import ROOT, chapters
 from tests.browser import PAGES
 
@@ -163,3 +168,68 @@ def test_figures_have_no_colour_of_their_own_where_the_page_has_one(book, page):
 def test_ids_are_unique(book, page):
     ids = read_page(book / f"{page}.html").ids
     assert not {name for name in ids if name.startswith("fs-") and ids.count(name) > 1}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_leads_to_the_one_before_and_the_one_after(book, page):
+    text = (book / f"{page}.html").read_text("utf-8")
+    place = PAGES.index(page)
+    for kind, neighbour in ("left-prev", place - 1), ("right-next", place + 1):
+        found = re.findall(rf'<a class="{kind}"\s+href="([^"]*)"', text)
+        there = [PAGES[neighbour]] if 0 <= neighbour < len(PAGES) else []
+        targets = [urljoin(f"{page}.html", address) for address in found]
+        assert targets == [f"{name}.html" for name in there]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_outline_of_a_page_leads_to_its_sections(book, page):
+    text = (book / f"{page}.html").read_text("utf-8")
+    article = text[text.index("<article") :]
+    sections = re.findall(
+        r'<section[^>]* id="([^"]*)">\s*(?:<span[^>]*></span>\s*)*<h2', article
+    )
+    outline = text.partition('<nav id="pst-page-toc-nav"')[2].partition("</nav>")[0]
+    assert sections or page.endswith("bibliography")
+    for section in sections:
+        assert f'href="#{section}"' in outline, section
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_button_promises_a_machine_that_is_not_there(book, page):
+    text = (book / f"{page}.html").read_text("utf-8")
+    for trace in ("launch-button", "mybinder", "colab.research", "jupyterhub", "thebe"):
+        assert trace not in text
+
+
+# ---- the reference of what can be called ------------------------------------------
+
+
+def documented(module: ModuleType) -> set[str]:
+    """The public functions and classes of a module that say what they are."""
+    return {
+        f"{module.__name__}.{name}"
+        for name, thing in vars(module).items()
+        if getattr(thing, "__module__", None) == module.__name__
+        and not name.startswith("_")
+        and thing.__doc__
+    }
+
+
+@pytest.mark.parametrize(
+    "name", [found.name for found in pkgutil.iter_modules(solutions.__path__)]
+)
+def test_everything_that_is_built_is_in_the_reference(book, name):
+    known = documented(importlib.import_module(f"solutions.{name}"))
+    missing = known - set(read_page(book / "chapters/reference/api.html").ids)
+    assert known
+    assert not missing, f"add solutions.{name} to chapters/reference/api.md"
+
+
+def test_the_reference_names_every_command_as_its_help_does():
+    page = (ROOT / "chapters/reference/api.md").read_text("utf-8")
+    for name, command in typer.main.get_command(cli.app).commands.items():
+        described = " ".join(page.partition(f"\n`sundays {name}`\n: ")[2].split())
+        assert described.startswith(" ".join(command.help.split())), name
+        for option in command.params:
+            given = [*option.opts, *option.secondary_opts]
+            assert any(f"`{word}`" in described for word in given), given

@@ -191,6 +191,24 @@ def test_what_is_typed_is_shown_as_tiktoken_encodes_it(shown, number, text):
     assert [c for c in cells if regex.fullmatch("[0-9A-F]{2}", c)] == hexes
 
 
+def test_another_vocabulary_encodes_at_once(shown):
+    text = "할머니는 the key"
+    shown.locator("select").select_option(index=0)
+    shown.locator("textarea").fill(text)
+    for number in 1, 0:
+        shown.locator("select").select_option(index=number)
+        expected = to_tiktoken((STORIES, BOTH)[number]).encode_ordinary(text)
+        assert ids(shown) == boxes(shown) == expected
+
+
+def test_what_has_no_look_is_named(shown):
+    """A byte order mark, a space, a joiner, a NUL, a line's end, a mark on nothing."""
+    shown.locator("textarea").fill("\ufeffa \u200d\x00\n\u0301")
+    cells = shown.locator(".fs-row > span:not([class])").all_inner_texts()
+    named = [c for c in cells if not regex.fullmatch("[0-9A-F]{2}", c)]
+    assert named == ["FEFF", "a", "·", "200D", "␀", "⏎", "◌\u0301"]
+
+
 def test_each_key_counts(shown):
     shown.locator("select").select_option(index=0)
     shown.locator("textarea").fill("")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 
 import pytest
+from fontTools.ttLib import TTFont
 
-from tests.browser import PAGES, opened
+from tests.browser import PAGES, axe_faults, axe_faults_everywhere, loaded, opened
+
+MEGABYTES = 4  # what a page may weigh, uncompressed, with everything it loads
 
 SHOWN = """() => {
   const grounds = getComputedStyle(document.body).backgroundColor
@@ -34,6 +37,7 @@ def test_a_page_is_right_on_a_phone_in_light_and_dark(browser, address, page):
         assert wrong.all_inner_texts() == []
         width = tab.evaluate("document.documentElement.scrollWidth")
         assert width <= 390, f"{page} scrolls sideways: {width} px"
+        assert sum(loaded(tab).values()) < MEGABYTES * 1e6
         for theme in ("light", "dark"):
             tab.evaluate("name => document.documentElement.dataset.theme = name", theme)
             ground, texts = tab.evaluate(SHOWN)
@@ -43,6 +47,80 @@ def test_a_page_is_right_on_a_phone_in_light_and_dark(browser, address, page):
                 if colour != ground:
                     far = abs(lightness(colour) - lightness(ground))
                     assert far > 0.3, f"{theme}: {words!r} in {colour} on {ground}"
+
+
+@pytest.mark.parametrize("page", [*PAGES, "search", "404"])
+def test_axe_finds_no_fault_wide_or_narrow_light_or_dark(browser, address, page):
+    with opened(browser, f"{address}{page}.html") as (tab, _faults):
+        found = axe_faults_everywhere(tab)
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("opener", ["primary-toggle", "search-button"])
+def test_axe_finds_no_fault_in_what_opens_over_a_phones_page(browser, address, opener):
+    url = f"{address}index.html"
+    with opened(browser, url, width=390) as (tab, _faults):
+        tab.emulate_media(reduced_motion="reduce")
+        tab.locator(f"button.{opener}:visible").first.click()
+        assert tab.locator("dialog[open]").is_visible()
+        assert not axe_faults(tab)
+
+
+def test_axe_sees_faults(browser):
+    tab = browser.new_page()
+    tab.set_content(
+        "<html lang=en><title>T</title><main><h1>H</h1><img src='data:,'>"
+        + "<p>fine</p><p style='color:#999;background:#fff'>pale</p>" * 2
+    )
+    assert [fault.rpartition(": ")[0] for fault in axe_faults(tab)] == [
+        "serious: color-contrast",
+        "critical: image-alt",
+    ]
+    assert len(axe_faults(tab, "colours")) == 1
+    tab.close()
+
+
+def test_a_page_loads_only_what_it_uses(browser, address):
+    unused = ("fontawesome.js", "searchindex", "searchtools", "mathjax")
+    with opened(browser, f"{address}index.html") as (tab, _faults):
+        assert not [url for url in loaded(tab) for name in unused if name in url]
+        assert any("webfonts/fa-solid" in url for url in loaded(tab))
+
+
+def icons(book) -> set[str]:
+    """The classes of every icon in a page, and of those that a script puts there."""
+    found = set()
+    for path in [*book.rglob("*.html"), *book.rglob("*.js")]:
+        text = path.read_text("utf-8")
+        found |= set(
+            re.findall(r"\bfa(?:s|r|b|-solid|-regular|-brands) fa-[\w-]+", text)
+        )
+    return found
+
+
+DRAWN = """names => names.map(name => {
+  const icon = document.body.appendChild(document.createElement("i"))
+  icon.className = name
+  const {content, fontFamily, fontWeight} = getComputedStyle(icon, "::before")
+  return [name, content, fontFamily, fontWeight]
+})"""
+
+
+def test_every_icon_is_in_the_font(browser, address, book):
+    used = icons(book)
+    assert {"fa-solid fa-magnifying-glass", "fas fa-download"} <= used
+    fonts = book / "_static/vendor/fontawesome/webfonts"
+    letters = {
+        ('"Font Awesome 6 Free"', "900"): TTFont(fonts / "fa-solid-900.ttf"),
+        ('"Font Awesome 6 Free"', "400"): TTFont(fonts / "fa-regular-400.ttf"),
+        ('"Font Awesome 6 Brands"', "400"): TTFont(fonts / "fa-brands-400.ttf"),
+    }
+    with opened(browser, f"{address}index.html") as (tab, _faults):
+        for name, content, family, weight in tab.evaluate(DRAWN, sorted(used)):
+            letter = content.strip('"')
+            assert len(letter) == 1, f"{name} has no letter: {content}"
+            assert ord(letter) in letters[family, weight].getBestCmap(), name
+        assert tab.evaluate("document.fonts.check('900 16px \"Font Awesome 6 Free\"')")
 
 
 def test_formulas_are_set_in_fonts_of_the_book(browser, address):
@@ -56,9 +134,17 @@ def test_formulas_are_set_in_fonts_of_the_book(browser, address):
 
 @pytest.mark.parametrize(
     ("words", "page"),
-    [("perplexity", "glossary"), ("교차 엔트로피", "glossary"), ("batch", "notation")],
+    [
+        ("perplexity", "glossary"),
+        ("교차 엔트로피", "glossary"),
+        ("batch", "notation"),
+        ("BigramModel", "api"),
+        ("windows", "api"),
+    ],
 )
-def test_search_finds_words_in_both_languages(browser, address, words, page):
+def test_search_finds_words_in_both_languages_and_names_of_the_code(
+    browser, address, words, page
+):
     url = f"{address}search.html?q={words.replace(' ', '+')}"
     with opened(browser, url) as (tab, faults):
         tab.wait_for_selector("#search-results li a", timeout=10_000)
@@ -91,3 +177,17 @@ def test_a_dark_page_is_printed_light(browser, address):
             for name in (None, "beforeprint", "afterprint")
         ]
         assert themes == ["dark", "light", "dark"]
+
+
+@pytest.mark.parametrize("folded", ["sd-dropdown", "hide", "fs-verdict"])
+def test_what_is_folded_opens_and_closes_by_keyboard(browser, address, folded):
+    """A solution, the code of a figure, a hint."""
+    url = f"{address}chapters/week1/tokens.html"
+    with opened(browser, url) as (tab, _faults):
+        details = tab.locator(f"details.{folded}, .{folded} details").first
+        inside = details.locator("> :not(summary)").first
+        assert not inside.is_visible()
+        details.locator("> summary").focus()
+        for key, is_open in ("Enter", True), ("Enter", False), ("Space", True):
+            tab.keyboard.press(key)
+            assert inside.is_visible() == is_open
