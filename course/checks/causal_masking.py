@@ -1055,6 +1055,21 @@ EXERCISES = (
         cases=causal_mask,
     ),
     Exercise(
+        "stolen_score",
+        difficulty=2,
+        minutes=12,
+        hints=(
+            "All weights of a row sum to 1 before they are masked. Row T - 2 hides one "
+            "token. How large was its weight?",
+            "w_hidden / w_seen = exp(s_hidden - s_seen), for any visible token of the "
+            "same row. Three of these four you know.",
+            "seen = weights[..., -2, :-1]; share, place = seen.max(-1); score = the "
+            "score at that place in scores[..., -2, :-1] (gather); return score + "
+            "log((1 - seen.sum(-1)) / share).",
+        ),
+        cases=stolen_score,
+    ),
+    Exercise(
         "masked_weights",
         difficulty=2,
         minutes=15,
@@ -1069,21 +1084,6 @@ EXERCISES = (
             "dim=-1; fill the result with 0 where hidden.",
         ),
         cases=masked_weights,
-    ),
-    Exercise(
-        "stolen_score",
-        difficulty=2,
-        minutes=12,
-        hints=(
-            "All weights of a row sum to 1 before they are masked. Row T - 2 hides one "
-            "token. How large was its weight?",
-            "w_hidden / w_seen = exp(s_hidden - s_seen), for any visible token of the "
-            "same row. Three of these four you know.",
-            "seen = weights[..., -2, :-1]; share, place = seen.max(-1); score = the "
-            "score at that place in scores[..., -2, :-1] (gather); return score + "
-            "log((1 - seen.sum(-1)) / share).",
-        ),
-        cases=stolen_score,
     ),
     Exercise(
         "dropout",
