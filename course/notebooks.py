@@ -101,6 +101,8 @@ def execute(path: Path) -> None:
         ).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = _joined(cell.outputs)
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {
@@ -112,6 +114,18 @@ def execute(path: Path) -> None:
         }
     )
     write(notebook, path)
+
+
+def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """What was printed in one go, as one output: a slow kernel sends it in pieces."""
+    joined: list[NotebookNode] = []
+    for output in outputs:
+        last = joined[-1] if joined else None
+        if last and "name" in output and last.get("name") == output.name:
+            last.text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def exercise_name(source: str) -> str | None:

@@ -157,19 +157,19 @@ def chi_square(counts: list[int], chances: list[float]) -> float:
 def test_draws_follow_the_bars(figure):
     figure.locator(".fs-after").select_option(index=1)
     move(figure, ".fs-temperature", 3)
-    click(figure, ".fs-often", 50)
+    click(figure, ".fs-often", 500)
     chance = expected(LOGITS[1], 3, V)
     grouped = [*chance[:8].tolist(), chance[8:].sum().item()]
     counts = tally(figure)
-    assert sum(counts) == 5000
-    assert "thrown so far: 5000" in figure.locator(".fs-says").inner_text()
+    assert sum(counts) == 50_000
+    assert "thrown so far: 50000" in figure.locator(".fs-says").inner_text()
     # With 8 degrees of freedom, more than 26.12 comes once in a thousand times.
     assert chi_square(counts, grouped) < 26.12
     # The mark on each bar stands at the share of the hits.
     marks = figure.locator(".fs-track").evaluate_all(
         "all => all.map(one => parseFloat(one.style.getPropertyValue('--hit')))"
     )
-    assert marks == pytest.approx([n / 50 for n in counts], abs=1e-4)
+    assert marks == pytest.approx([n / 500 for n in counts], abs=1e-4)
 
 
 def test_what_is_cut_off_is_never_drawn(figure):

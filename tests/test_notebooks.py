@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 
@@ -37,6 +38,14 @@ def test_every_code_cell_was_executed_once_in_order(path):
 def test_no_output_is_an_error(path):
     for cell in code_cells(path):
         assert all(output.output_type != "error" for output in cell.outputs)
+
+
+@PATHS
+def test_what_was_printed_in_one_go_is_one_output(path):
+    for cell in code_cells(path):
+        names = [output.get("name") for output in cell.outputs]
+        for one, following in itertools.pairwise(names):
+            assert one is None or one != following
 
 
 @PATHS
