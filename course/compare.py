@@ -215,10 +215,13 @@ def _first_difference(
     if expected.dim() == 0:
         return f"The value{at} is not the expected one."
     tolerance = {"rtol": 1e-5 if rtol is None else rtol, "atol": atol or 1e-8}
-    close = torch.isclose(got, expected, equal_nan=True, **tolerance)
-    index = tuple((~close).nonzero()[0].tolist())
+    far = ~torch.isclose(got, expected, equal_nan=True, **tolerance)
+    if not far.any():  # a difference so small that only the stricter comparison saw it
+        far = ~torch.isclose(got, expected, equal_nan=True, rtol=0, atol=0)
+    index = tuple(far.nonzero()[0].tolist())
+    digits = 6 if f"{got[index]:.6g}" != f"{expected[index]:.6g}" else 9
     return (
-        f"{int((~close).sum())} of {close.numel()} values{at} differ; the first is at "
-        f"[{', '.join(map(str, index))}]: got {got[index].item():.6g}, "
-        f"expected {expected[index].item():.6g}."
+        f"{int(far.sum())} of {far.numel()} values{at} differ; the first is at "
+        f"[{', '.join(map(str, index))}]: got {got[index].item():.{digits}g}, "
+        f"expected {expected[index].item():.{digits}g}."
     )

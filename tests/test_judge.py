@@ -70,6 +70,13 @@ def test_what_is_wrong_is_named(kind):
     assert says in f"{finding.complaint} {finding.hint}"
 
 
+def test_a_value_barely_off_is_named_with_enough_digits():
+    case = Case("two values", expected=torch.tensor([2.0, 100.0]))
+    complaint = check(lambda: torch.tensor([2.0, 100.0003]), case).complaint
+    assert "1 of 2 values" in complaint
+    assert "[1]: got 100.000298, expected 100." in complaint
+
+
 @pytest.mark.parametrize("answer", [loops, loops_again_after_a_bare_except])
 def test_an_endless_loop_is_stopped(answer):
     case = Case("a loop", args=(X,), expected=X, seconds=0.2)

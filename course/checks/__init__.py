@@ -12,7 +12,14 @@ from functools import cache
 
 from course.case import Exercise
 
-CHAPTERS = ("language_models", "tokens")
+CHAPTERS = (
+    "language_models",
+    "tokens",
+    "attention",
+    "causal_masking",
+    "multi_head",
+    "normalization",
+)
 """Chapters in the order of the course, by the name of their module."""
 
 
