@@ -47,7 +47,9 @@ def test_a_solution_imports_torch_and_earlier_solutions_only(chapter):
 def test_a_solution_imports_from_earlier_ones_by_name(chapter):
     # `mine` replaces this form, and only this form, by the reader's own parts.
     text = (ROOT / "solutions" / f"{chapter}.py").read_text("utf-8")
-    assert not re.search(r"^[ \t]+from solutions|^[ \t]*import solutions", text, re.MULTILINE)
+    assert not re.search(
+        r"^[ \t]+from solutions|^[ \t]*import solutions", text, re.MULTILINE
+    )
 
 
 @pytest.mark.parametrize("path", files("course/checks"), ids=lambda p: p.stem)

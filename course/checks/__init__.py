@@ -17,8 +17,6 @@ CHAPTERS = (
     "tokens",
     "attention",
     "causal_masking",
-    "multi_head",
-    "normalization",
 )
 """Chapters in the order of the course, by the name of their module."""
 
