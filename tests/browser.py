@@ -126,8 +126,9 @@ LOOKS = """() => {
   const ground = e => {
     if (!grounds.has(e)) {
       const style = getComputedStyle(e)
-      const own = [style.backgroundColor, style.backgroundImage, style.opacity]
-      grounds.set(e, `${ground(e.parentElement)}/${own}`)
+      const own = `${style.backgroundColor} ${style.backgroundImage} ${style.opacity}`
+      const seen_through = own == "rgba(0, 0, 0, 0) none 1"
+      grounds.set(e, ground(e.parentElement) + (seen_through ? "" : "/" + own))
     }
     return grounds.get(e)
   }
@@ -136,7 +137,8 @@ LOOKS = """() => {
     const said = [...e.childNodes].some(n => n.nodeType == 3 && n.data.trim())
     if (!said || !e.checkVisibility({visibilityProperty: true})) continue
     const style = getComputedStyle(e)
-    const look = [style.color, style.fontSize, style.fontWeight, ground(e)].join()
+    const large = parseFloat(style.fontSize) > 18 && style.fontSize  // needs less
+    const look = [style.color, large, style.fontWeight, ground(e)].join()
     e.toggleAttribute("data-look", !seen.has(look))
     seen.add(look)
   }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -301,7 +302,9 @@ def test_of_a_long_text_the_beginning_is_drawn_and_all_is_counted(shown, text):
 
 
 def test_python_draws_what_the_script_draws(browser):
-    drawing = playground({"stories": STORIES, "both": BOTH}, LINE + "x" * 20 + "안" * 9)
+    drawing = playground(
+        {"stories": STORIES, "both": BOTH}, "x" * 20 + LINE + "x" * 20 + "안" * 9
+    )
     without = browser.new_context(java_script_enabled=False).new_page()
     without.set_content(f"<!doctype html><meta charset=utf-8>{drawing.html}")
     with alive(browser, drawing) as figure:
@@ -319,6 +322,44 @@ def test_python_draws_what_the_script_draws(browser):
 def test_a_row_fits_a_phone(shown):
     shown.locator("textarea").fill("internationalisation" * 3 + " 안녕하세요안녕하세요")
     assert shown.evaluate("figure => figure.scrollWidth <= figure.clientWidth")
+
+
+@pytest.mark.parametrize("text", ["internationalisation", "안녕하세요안녕", "the key"])
+def test_the_labels_stand_beside_the_first_word(shown, text):
+    shown.locator("textarea").fill(text)
+    names = shown.locator(".fs-names").bounding_box()
+    first = shown.locator(".fs-row").first.bounding_box()
+    assert first["x"] >= names["x"] + names["width"]
+    assert abs(first["y"] - names["y"]) < 1
+    # No wider than a full row of 16 bytes.
+    assert first["x"] + first["width"] - names["x"] <= 16 * 22 + 4
+    assert shown.evaluate("figure => figure.scrollWidth <= figure.clientWidth")
+
+
+def test_neighbouring_ids_stand_apart(shown):
+    """Three digits each, in the width of one byte."""
+    shown.locator("textarea").fill("externs")
+    shown.locator("input").press("Home")
+    assert boxes(shown) == [*b"externs"]
+    digits = shown.locator(".fs-token").evaluate_all("""all => all.map((token) => {
+      const range = document.createRange()
+      range.selectNodeContents(token)
+      const box = range.getBoundingClientRect()
+      return [box.left, box.right]
+    })""")
+    gaps = [right[0] - left[1] for left, right in pairwise(digits)]
+    assert min(gaps) >= 4
+
+
+def test_nothing_jumps_when_the_sentence_grows(shown):
+    shown.locator("select").select_option(index=0)
+    shown.locator("textarea").fill("She hid the key.")
+    tops = set()
+    for key in "Home", "ArrowRight", "ArrowRight", "End":
+        shown.locator("input").press(key)
+        words = shown.locator(".fs-words").bounding_box()
+        tops.add(words["y"] - shown.locator(".fs-says").bounding_box()["y"])
+    assert len(tops) == 1
 
 
 def test_paper_keeps_the_tokens(shown):

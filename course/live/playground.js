@@ -128,10 +128,10 @@
     : [...text(bytes)].map(seen).join("")
 
   // A word, `room` bytes of it: rows as long as a phone is wide.
-  const drawn = (bytes, ids, newest, room) => {
+  const drawn = (bytes, ids, newest, room, columns) => {
     const word = cell("", 1, "fs-word")
     for (let first = 0, end; first < Math.min(bytes.length, room); first = end) {
-      end = Math.min(first + data.columns, bytes.length)
+      end = Math.min(first + columns, bytes.length)
       while ((bytes[end] & 0xc0) === 0x80) end--  // never within a character
       const row = cell("", 1, "fs-row")
       row.style.setProperty("--n", end - first)
@@ -170,7 +170,8 @@
     for (const piece of pieces) {
       if (room <= 0) break
       const merged = merge(piece, vocab, last)
-      shown.push(drawn(piece, merged, between ? last : -1, room))
+      const columns = data.columns - (shown.length ? 0 : data.labels)
+      shown.push(drawn(piece, merged, between ? last : -1, room, columns))
       ids.push(...merged.subarray(0, room))
       room -= piece.length
     }

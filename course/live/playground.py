@@ -24,6 +24,7 @@ ALT = (
     "tokens with their ids. Words stand apart. Merges can be undone and done again."
 )
 COLUMNS = 16  # bytes in a row: as many as a phone has room for
+LABELS = 3  # as many fewer in the first word, which has the labels beside it
 SHOWN = 240  # bytes of a text that are drawn; all of it is counted
 SIGNS = {" ": "·", "\n": "⏎", "\t": "⇥", "\x7f": "␡"}
 
@@ -54,6 +55,7 @@ def playground(vocabularies: Mapping[str, Mapping[bytes, int]], text: str) -> Dr
         "spaces": ranges(r"\s"),
         "vocabularies": [_merged(ranks) for ranks in vocabularies.values()],
         "columns": COLUMNS,
+        "labels": LABELS,
         "shown": SHOWN,
     }
     return live("playground", _picture(vocabularies, text, words), ALT, data)
@@ -98,7 +100,8 @@ def _picture(
     ranks = next(iter(vocabularies.values()))
     encoded = [encode(word.decode(), ranks) for word in words]
     ids = [token_id for word in encoded for token_id in word]
-    drawn = "".join(map(_word, words, encoded, [ranks] * len(words)))
+    columns = [COLUMNS - LABELS] + [COLUMNS] * len(words)
+    drawn = "".join(map(_word, words, encoded, [ranks] * len(words), columns))
     options = "".join(f"<option>{escape(name)}</option>" for name in vocabularies)
     alone = " hidden" if len(vocabularies) == 1 else ""
     counts = (len(text), "character"), (len(text.encode()), "byte"), (len(ids), "token")
@@ -119,12 +122,12 @@ def _picture(
 <p class="fs-ids">ids: {" ".join(map(str, ids))}</p>"""
 
 
-def _word(word: bytes, ids: list[int], ranks: Mapping[bytes, int]) -> str:
-    """One word: rows of at most COLUMNS bytes, each a grid with a column per byte."""
+def _word(word: bytes, ids: list[int], ranks: Mapping[bytes, int], columns: int) -> str:
+    """One word: rows of `columns` bytes at most, each a grid with a column per byte."""
     lengths = {token_id: len(token) for token, token_id in ranks.items()}
     html, end = "", 0
     while (first := end) < len(word):
-        end = min(first + COLUMNS, len(word))
+        end = min(first + columns, len(word))
         while end < len(word) and word[end] & 0xC0 == 0x80:  # never within a character
             end -= 1
         cells = "".join(
