@@ -16,7 +16,6 @@ CHAPTERS = (
     "language_models",
     "tokens",
     "attention",
-    "causal_masking",
 )
 """Chapters in the order of the course, by the name of their module."""
 
