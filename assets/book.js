@@ -9,10 +9,13 @@ addEventListener("afterprint", () => {
 });
 
 // A formula that is wider than a phone scrolls inside itself: the keyboard reaches it, too.
+function reachWideFormulas() {
+  for (const formula of document.querySelectorAll("mjx-container[display=true]")) {
+    if (formula.scrollWidth > formula.clientWidth) formula.tabIndex = 0;
+    else formula.removeAttribute("tabindex");
+  }
+}
 addEventListener("load", () => {
-  window.MathJax?.startup?.promise?.then(() => {
-    for (const formula of document.querySelectorAll("mjx-container[display=true]")) {
-      if (formula.scrollWidth > formula.clientWidth) formula.tabIndex = 0;
-    }
-  });
+  window.MathJax?.startup?.promise?.then(reachWideFormulas);
 });
+addEventListener("resize", reachWideFormulas);
