@@ -170,6 +170,10 @@ def axe_faults(tab: Page, rules: str = "all") -> list[str]:
     ]
 
 
+FRAMES = """() => new Promise(done =>
+  requestAnimationFrame(() => requestAnimationFrame(done)))"""
+
+
 def axe_faults_everywhere(tab: Page) -> list[str]:
     """The faults of a page, all that is folded opened: wide, narrow, light, dark."""
     tab.emulate_media(reduced_motion="reduce")  # no colour is on its way to another
@@ -177,6 +181,7 @@ def axe_faults_everywhere(tab: Page) -> list[str]:
     found = []
     for width in (1440, 390):
         tab.set_viewport_size({"width": width, "height": 900})
+        tab.evaluate(FRAMES)  # until the page has heard of its new width
         for theme, rules in ("light", "all"), ("dark", "colours"):
             tab.evaluate("name => document.documentElement.dataset.theme = name", theme)
             found += [f"{fault} ({width} {theme})" for fault in axe_faults(tab, rules)]
