@@ -130,7 +130,7 @@ def dropout(
     drawn = torch.rand(
         x.shape, generator=generator, device=x.device, dtype=torch.float32
     )
-    scale = 1 / (1 - p) if p < 1 else 0.0
+    scale = 1 / (1 - p) if p < 1 else 0.0  # then nothing is left to scale
     return x.masked_fill(drawn < p, 0.0) * scale
 
 

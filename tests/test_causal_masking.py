@@ -172,6 +172,14 @@ def test_a_late_mask_gives_the_hidden_score_away():
     assert_close(stolen_score(late, seen), scores[..., -2, -1])
 
 
+def test_a_visible_weight_that_vanished_does_no_harm():
+    scores = normal(7, 7)
+    scores[-2, 0] = -900.0
+    late = scores.softmax(-1) * causal_mask(7)
+    seen = scores.masked_fill(~causal_mask(7), -math.inf)
+    assert_close(stolen_score(late, seen), scores[-2, -1])
+
+
 def test_a_mask_in_time_gives_nothing_away():
     scores = normal(5, 5).masked_fill(~causal_mask(5), -math.inf)
     assert stolen_score(scores.softmax(-1), scores) < -30  # the rounding of 1 - sum
