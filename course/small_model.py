@@ -1,7 +1,9 @@
 """A small model of attention, to look into: `python -m course.small_model`.
 
-The command trains it on the course's stories, in about a minute on two quiet cores, and
-writes two files beside this one: the weights, and how they were made. Chapters load it:
+The command trains one layer of attention with four heads on the course's stories, in
+about a minute on two quiet cores, and then one of the same size with a single head, to
+compare. It writes two files beside this one: the weights, and how they were made with
+what both models can do. Chapters load the first:
 
     model, encoding = small_model.load()
 
@@ -19,8 +21,9 @@ import math
 import re
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -52,7 +55,7 @@ class Recipe:
     context: int = 176
     width: int = 64
     heads: int = 4
-    layers: int = 2
+    layers: int = 1
     batch_size: int = 8
     steps: int = 2800
     learning_rate: float = 0.015
@@ -73,9 +76,11 @@ def load() -> tuple[AttentionModel, tiktoken.Encoding]:
     try:
         made = json.loads(MADE.read_text("utf-8"))
         arrays = np.load(WEIGHTS, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise SmallModelError(f"{error}; {again}") from None
-    recipe = Recipe(**made["recipe"])
+        recipe = Recipe(**made["recipe"])
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise SmallModelError(
+            f"the small model cannot be read: {error}; {again}"
+        ) from None
     model = build(recipe)
     parameters = dict(model.named_parameters())
     sizes = {name: tuple(value.shape) for name, value in parameters.items()}
@@ -153,14 +158,14 @@ class Questions:
     """Where, in each story, the place of the hidden object is named for the last time.
 
     All (N, T). `asking` is True where the next token is one of that last mention;
-    `hidden` where it was mentioned before; `vain` where another place was, which was
-    searched in vain.
+    `hidden` where it was mentioned before; `other` where another place was, mostly one
+    that was searched in vain.
     """
 
     ids: Tensor
     asking: Tensor
     hidden: Tensor
-    vain: Tensor
+    other: Tensor
 
 
 def questions(
@@ -171,9 +176,9 @@ def questions(
     found = list(islice(_hiding(encoding, context, seed), count))
     ids = torch.full((count, context), start)
     masks = torch.zeros(3, count, context, dtype=torch.bool)
-    for row, (tokens, asking, hidden, vain) in enumerate(found):
+    for row, (tokens, asking, hidden, other) in enumerate(found):
         ids[row, : len(tokens)] = torch.tensor(tokens)
-        for mask, places in zip(masks, (asking, hidden, vain), strict=True):
+        for mask, places in zip(masks, (asking, hidden, other), strict=True):
             mask[row, places] = True
     return Questions(ids, *masks)
 
@@ -181,7 +186,7 @@ def questions(
 def _hiding(
     encoding: tiktoken.Encoding, context: int, seed: int
 ) -> Iterator[tuple[list[int], list[int], list[int], list[int]]]:
-    """Tokens of a story, and the positions that ask, and of hidden and vain places."""
+    """Tokens of a story, and the positions that ask, and of hidden and other places."""
     for story in corpus.stories(seed):
         asked = {each.question: each.answer for each in story.questions}
         wanted = [q for q in asked if q.startswith("Where") and "in vain" not in q]
@@ -191,13 +196,15 @@ def _hiding(
         tokens = [*encoding.encode(START), *encoding.encode(story.text)]
         if not earlier or last.stop > context:
             continue
-        others = [place for place in PLACES if place != asked[wanted[0]]]
-        vain = [m for place in others for m in _mentions(encoding, story.text, place)]
+        elsewhere = [place for place in PLACES if place != asked[wanted[0]]]
+        other = [
+            m for place in elsewhere for m in _mentions(encoding, story.text, place)
+        ]
         yield (
             tokens[:context],
             [place - 1 for place in last],
             [place for mention in earlier for place in mention],
-            [place for mention in vain for place in mention if place < last.start],
+            [place for mention in other for place in mention if place < last.start],
         )
 
 
@@ -225,37 +232,38 @@ def found(model: AttentionModel, asked: Questions) -> float:
 
 
 def main() -> int:
-    """Train, tell how it goes, and write both files."""
-    recipe, began = Recipe(), time.perf_counter()
+    """Train with several heads and, to compare, with one; write the first model."""
+    recipe = Recipe()
     text = corpus.write(recipe.characters, recipe.text_seed)
     ranks = train_bpe(text, recipe.vocab_size)
     encoding = to_tiktoken(ranks)
     asked = questions(encoding, recipe.context)
-    model = build(recipe)
-    train(model, encoding, text, recipe)
-    results = {
-        "bits_per_character": round(bits_per_character(model, encoding), 4),
-        "floor": round(corpus.floor(), 4),
-        "places_found": round(found(model, asked), 3),
-    }
-    tokens = [base64.b64encode(token).decode() for token in ranks]
+    models, results = {}, {}
+    for heads in recipe.heads, 1:
+        began = time.perf_counter()
+        model = models[heads] = build(replace(recipe, heads=heads))
+        train(model, encoding, text, recipe)
+        results[f"heads={heads}"] = {
+            "bits_per_character": round(bits_per_character(model, encoding), 4),
+            "places_found": round(found(model, asked), 3),
+        }
+        print(f"heads={heads}: trained in {time.perf_counter() - began:.0f} s")
+        print(results[f"heads={heads}"])
     made = {
         "command": "python -m course.small_model",
         "recipe": asdict(recipe),
         "torch": torch.__version__.split("+")[0],
         "results": results,
-        "tokens": tokens,
+        "tokens": [base64.b64encode(token).decode() for token in ranks],
     }
     halves = {
         name: parameter.detach().half().numpy()
-        for name, parameter in model.named_parameters()
+        for name, parameter in models[recipe.heads].named_parameters()
     }
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **halves)
     write_atomically(WEIGHTS, buffer.getvalue())
     write_atomically(MADE, json.dumps(made, indent=1) + "\n")
-    seconds = time.perf_counter() - began
-    print(f"{results}\n{len(buffer.getvalue()):,} bytes in {seconds:.0f} s")
     return 0
 
 

@@ -65,21 +65,21 @@ def test_every_choice_shows_the_weights_of_the_model(browser):
     with alive(browser, drawn()) as figure:
         for layer in range(2):
             for head in range(3):
-                figure.get_by_label(f"layer {layer + 1}, head {head + 1}").click()
+                figure.get_by_label(f"layer {layer}, head {head}").click()
                 for token in range(6):
                     figure.locator(".fs-text span").nth(token).click()
                     shown = state(figure)
                     assert shown["shares"] == percent(layer, head, token)
                     assert shown["chosen"] == token == int(shown["slider"])
-                    assert shown["pressed"] == [f"layer {layer + 1}, head {head + 1}"]
+                    assert shown["pressed"] == [f"layer {layer}, head {head}"]
 
 
 def test_a_choice_looks_as_if_it_had_been_the_first(browser):
     with alive(browser, drawn(token=5, layer=1, head=2)) as figure:
         wanted = state(figure)
-    assert wanted["head"] == "Layer 2, head 3. Looks at the beginning."
+    assert wanted["head"] == "Layer 1, head 2. Looks at the beginning."
     with alive(browser, drawn(token=1)) as figure:
-        figure.get_by_label("layer 2, head 3").click()
+        figure.get_by_label("layer 1, head 2").click()
         figure.locator(".fs-text span").nth(5).click()
         assert state(figure) == wanted
 

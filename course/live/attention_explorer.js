@@ -20,7 +20,7 @@
       const chosen = +button.dataset.layer === layer && +button.dataset.head === head
       button.setAttribute("aria-pressed", chosen)
     }
-    title.textContent = `Layer ${layer + 1}, head ${head + 1}.`
+    title.textContent = `Layer ${layer}, head ${head}.`
     note.textContent = notes[layer][head]
     slider.value = token
     slider.setAttribute("aria-valuetext", tokens[token].trim() || "end of line")

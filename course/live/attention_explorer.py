@@ -86,17 +86,17 @@ def _sparse(rows: Tensor) -> list[list[int]]:
 
 
 def _title(layer: int, head: int) -> str:
-    return f"Layer {layer + 1}, head {head + 1}."
+    return f"Layer {layer}, head {head}."
 
 
 def _buttons(layers: int, heads: int, layer: int, head: int) -> str:
     """One row of buttons for each layer."""
     return "".join(
-        f'<span role="group" aria-label="Layer {a + 1}">layer {a + 1} '
+        f'<span role="group" aria-label="Layer {a}">layer {a}: head '
         + "".join(
             f'<button type="button" data-layer="{a}" data-head="{b}" '
             f'aria-pressed="{str((a, b) == (layer, head)).lower()}" '
-            f'aria-label="layer {a + 1}, head {b + 1}">{b + 1}</button>'
+            f'aria-label="layer {a}, head {b}">{b}</button>'
             for b in range(heads)
         )
         + "</span>"
