@@ -61,7 +61,7 @@ def attention_explorer(
         f'<p class="fs-says" role="status">{words}</p>'
     )
     alt = (
-        f"A text of {len(tokens)} tokens. {_title(layer, head)}: "
+        f"A text of {len(tokens)} tokens. {_title(layer, head)} "
         f"{in_words(tokens, shares, token)}"
     )
     return live("attention_explorer", picture, alt, data)
