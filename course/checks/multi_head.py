@@ -1124,22 +1124,6 @@ EXERCISES = (
         cases=multi_head_parameters,
     ),
     Exercise(
-        "without_head",
-        difficulty=2,
-        minutes=15,
-        hints=(
-            "The last thing that happens to a head is the projection. Which of its "
-            "numbers does this head alone meet?",
-            "The merged (B, T, C) has this head's channels from head * D to "
-            "(head + 1) * D. `projection.weight` is (outputs, inputs): its *columns* "
-            "meet them.",
-            "Refuse a head that is not there. quiet = copy.deepcopy(attention); D = "
-            "C // quiet.heads; with torch.no_grad(): quiet.projection.weight[:, head * "
-            "D : (head + 1) * D] = 0; return quiet.",
-        ),
-        cases=without_head,
-    ),
-    Exercise(
         "attention_mass",
         difficulty=2,
         minutes=12,
@@ -1154,5 +1138,21 @@ EXERCISES = (
             "[asking].mean(0), since [asking] keeps the rows (N, H) of those that ask.",
         ),
         cases=attention_mass,
+    ),
+    Exercise(
+        "without_head",
+        difficulty=2,
+        minutes=15,
+        hints=(
+            "The last thing that happens to a head is the projection. Which of its "
+            "numbers does this head alone meet?",
+            "The merged (B, T, C) has this head's channels from head * D to "
+            "(head + 1) * D. `projection.weight` is (outputs, inputs): its *columns* "
+            "meet them.",
+            "Refuse a head that is not there. quiet = copy.deepcopy(attention); D = "
+            "C // quiet.heads; with torch.no_grad(): quiet.projection.weight[:, head * "
+            "D : (head + 1) * D] = 0; return quiet.",
+        ),
+        cases=without_head,
     ),
 )
