@@ -1,9 +1,9 @@
 """A small model of attention, to look into: `python -m course.small_model`.
 
-The command trains one layer of attention with four heads on the course's stories, in
-a little over a minute on two quiet cores, and then one of the same size with a single head, to
-compare. It writes two files beside this one: the weights, and how they were made with
-what both models can do. Chapters load the first:
+The command trains one layer of attention with four heads on the course's stories, in a
+little over a minute on two quiet cores, and then one of the same size with a single
+head, to compare. It writes two files beside this one: the weights, and how they were
+made with what both models can do. Chapters load the first:
 
     model, encoding = small_model.load()
 
