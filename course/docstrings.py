@@ -39,8 +39,8 @@ def to_rst(lines: list[str], language: str = "text") -> list[str]:
     `language` is that of its indented blocks: a function has equations there, a module
     has Python.
 
-    >>> print(*to_rst(["Mean of `x`: (T,) -> ()", "", "    sum / n"]), sep="|")
-    Mean of ``x``: (T,) → ()||.. code-block:: text||    sum / n
+    >>> print(*to_rst(["The mean of `x`.", "", "    sum / n"]), sep="|")
+    The mean of ``x``.||.. code-block:: text||    sum / n
     """
     out: list[str] = []
     block = section = False
