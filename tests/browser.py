@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
+from course.figures import Drawing
 from course.notebooks import ROOT
 
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
@@ -103,6 +104,23 @@ def opened(
         page.goto(url, wait_until="load")
         page.wait_for_load_state("networkidle")
         yield page, faults
+    finally:
+        context.close()
+
+
+@contextmanager
+def alive(browser: Browser, drawing: Drawing, **options) -> Iterator[Locator]:
+    """A live figure alone on a page as wide as a phone; it must raise no error."""
+    options = {"viewport": {"width": 390, "height": 900}} | options
+    context = browser.new_context(**options)
+    tab = context.new_page()
+    faults: list[str] = []
+    tab.on("pageerror", lambda error: faults.append(str(error)))
+    page = "<!doctype html><html data-theme=light><meta charset=utf-8><body>"
+    try:
+        tab.set_content(page + drawing.html)
+        yield tab.locator(".fs-live")
+        assert not faults
     finally:
         context.close()
 

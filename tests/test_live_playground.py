@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import regex
-from playwright.sync_api import Locator
 from tiktoken._educational import bpe_encode
 from tiktoken_ext.openai_public import r50k_pat_str
 
 from course.corpus import write
 from course.live.playground import playground, ranges
 from solutions.tokens import to_tiktoken, train_bpe
+from tests.browser import alive
 
 TALE = """옛날 어느 마을에 시계를 고치는 할머니가 살았습니다.
 할머니는 아침마다 창문을 열고 골목을 내다보았습니다.
@@ -73,18 +71,6 @@ def strings(number: int) -> list[str]:
                 text += chr(point + 0x800 * (point >= 0xD800))  # no surrogates
         texts.append(text)
     return texts
-
-
-@contextmanager
-def alive(browser, drawing) -> Iterator[Locator]:
-    """The figure in a page as wide as a phone, which must raise no error."""
-    tab = browser.new_page(viewport={"width": 390, "height": 900})
-    faults = []
-    tab.on("pageerror", lambda error: faults.append(str(error)))
-    tab.set_content(f"<!doctype html><meta charset=utf-8><body>{drawing.html}</body>")
-    yield tab.locator(".fs-playground")
-    tab.close()
-    assert not faults
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from playwright.sync_api import Page
 from torch.utils.flop_counter import FlopCounterMode
 
 from course.live.recurrence import products, recurrence
+from tests.browser import alive
 
 # On paper, with C = 8: 2 T C² for the RNN, 2 T² C for attention.
 PAPER = {4: (512, 256), 8: (1024, 1024), 12: (1536, 2304)}
@@ -20,17 +21,8 @@ MOST = {4: "The RNN computed more products.", 12: "Attention computed more produ
 
 @contextmanager
 def page(browser, **options) -> Iterator[Page]:
-    context = browser.new_context(**options)
-    tab = context.new_page()
-    faults = []
-    tab.on("pageerror", lambda error: faults.append(str(error)))
-    html = recurrence().html
-    try:
-        tab.set_content(f"<!doctype html><html data-theme=light><body>{html}")
-        yield tab
-        assert not faults
-    finally:
-        context.close()
+    with alive(browser, recurrence(), **options) as figure:
+        yield figure.page
 
 
 def states(tab: Page, kind: str) -> list[str]:
@@ -187,7 +179,7 @@ def test_the_keyboard_does_it_all(browser):
 
 
 def test_it_fits_a_phone(browser):
-    with page(browser, viewport={"width": 390, "height": 900}) as tab:
+    with page(browser) as tab:
         tab.get_by_role("button", name="T = 12").click()
         assert tab.evaluate("document.documentElement.scrollWidth") <= 390
         for button in tab.get_by_role("button").all():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 
 import pytest
@@ -11,6 +9,7 @@ import torch
 from playwright.sync_api import Locator
 
 from course.live.sampling import sampling
+from tests.browser import alive
 
 CHARACTERS = "\n abcdefghijkl"
 V = len(CHARACTERS)
@@ -18,18 +17,6 @@ V = len(CHARACTERS)
 LOGITS = (4 * torch.randn(V, V, generator=torch.Generator().manual_seed(0))).double()
 LOGITS = LOGITS.round(decimals=2)
 LOGITS[:, -3:] = LOGITS[:, -1:]
-
-
-@contextmanager
-def alive(browser, drawing, **options) -> Iterator[Locator]:
-    """The figure in a page as wide as a phone, which must raise no error."""
-    tab = browser.new_page(viewport={"width": 390, "height": 900}, **options)
-    faults = []
-    tab.on("pageerror", lambda error: faults.append(str(error)))
-    tab.set_content(f"<!doctype html><meta charset=utf-8><body>{drawing.html}</body>")
-    yield tab.locator(".fs-sampling")
-    tab.close()
-    assert not faults
 
 
 @pytest.fixture

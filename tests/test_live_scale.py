@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import torch
@@ -12,18 +10,7 @@ from playwright.sync_api import Locator
 from torch.testing import assert_close
 
 from course.live.scale import TEMPERATURES, WIDTHS, scale, scores
-
-
-@contextmanager
-def alive(browser, drawing, **options) -> Iterator[Locator]:
-    """The figure in a page as wide as a phone, which must raise no error."""
-    tab = browser.new_page(viewport={"width": 390, "height": 900}, **options)
-    faults = []
-    tab.on("pageerror", lambda error: faults.append(str(error)))
-    tab.set_content(f"<!doctype html><meta charset=utf-8><body>{drawing.html}</body>")
-    yield tab.locator(".fs-scale")
-    tab.close()
-    assert not faults
+from tests.browser import alive
 
 
 def move(figure: Locator, kind: str, at: int) -> None:

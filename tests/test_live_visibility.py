@@ -11,23 +11,15 @@ import torch
 from playwright.sync_api import Page
 
 from course.live.visibility import gaps, visibility
+from tests.browser import alive
 
 TOKENS = ("Ada", "hid", "a", "<b>", "&", "left", ".")
 
 
 @contextmanager
 def page(browser, **options) -> Iterator[Page]:
-    context = browser.new_context(**options)
-    tab = context.new_page()
-    faults = []
-    tab.on("pageerror", lambda error: faults.append(str(error)))
-    html = visibility(TOKENS).html
-    try:
-        tab.set_content(f"<!doctype html><html data-theme=light><body>{html}")
-        yield tab
-        assert not faults
-    finally:
-        context.close()
+    with alive(browser, visibility(TOKENS), **options) as figure:
+        yield figure.page
 
 
 def choose(tab: Page, position: int) -> None:
@@ -146,7 +138,7 @@ def test_what_changed_is_said(browser):
 
 
 def test_the_button_stands_with_what_it_changes(browser):
-    with page(browser, viewport={"width": 390, "height": 900}) as tab:
+    with page(browser) as tab:
         button = tab.locator(".fs-bert").get_by_role("button", name="Draw other gaps")
         assert tab.get_by_role("button").count() == button.count() == 1
         top = button.bounding_box()["y"]
@@ -196,7 +188,7 @@ def test_keyboard_and_mouse_reach_every_position(browser):
 
 
 def test_it_fits_a_phone(browser):
-    with page(browser, viewport={"width": 390, "height": 900}) as tab:
+    with page(browser) as tab:
         assert tab.evaluate("document.documentElement.scrollWidth") <= 390
         for part in ("input", "button"):
             assert tab.locator(part).bounding_box()["height"] >= 36
