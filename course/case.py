@@ -128,10 +128,11 @@ def build(
         wanted = {name: tuple(value.shape) for name, value in state.items()}
         missing = [name for name in wanted if name not in own]
         if missing:
+            there = ", ".join(f"`{name}`" for name in own)
+            there = there or "none: make them in `__init__`"
             raise Complaint(
                 f"The module has no parameter `{missing[0]}` of shape "
-                f"{wanted[missing[0]]}; it has "
-                f"{', '.join(f'`{name}`' for name in own) or 'none'}."
+                f"{wanted[missing[0]]}; it has {there}."
             )
         for name, shape in own.items():
             if name not in wanted:

@@ -22,15 +22,17 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.setup_extension("sphinx.ext.autodoc")
     app.setup_extension("sphinx.ext.napoleon")
     # Before Napoleon, which listens with the usual priority of 500.
-    app.connect("autodoc-process-docstring", _process, priority=400)
+    app.connect("autodoc-process-docstring", process, priority=400)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def _process(
+def process(
     app: Sphinx, what: str, name: str, thing: object, options: dict, lines: list[str]
 ) -> None:
     """Autodoc's hook: change the lines in place."""
     lines[:] = to_rst(lines, "python" if what == "module" else "text")
+    if what == "data":  # of which Napoleon takes words before a colon for a type
+        lines[0] = lines[0].replace(": ", " \u2013 ")
 
 
 def to_rst(lines: list[str], language: str = "text") -> list[str]:

@@ -84,12 +84,15 @@ class Verdict:
 
     def _hints(self) -> str:
         """Three hints, each folded inside the one before."""
+        first, second, pseudocode = self.exercise.hints
         folded = ""
-        for number in (3, 2, 1):
-            folded = (
-                f"<details><summary>Hint {number} of 3</summary>"
-                f"<p>{_prose(self.exercise.hints[number - 1])}</p>{folded}</details>"
-            )
+        for number, hint in (
+            (3, f"<pre>{escape(pseudocode)}</pre>"),
+            (2, f"<p>{_prose(second)}</p>"),
+            (1, f"<p>{_prose(first)}</p>"),
+        ):
+            title = f"<summary>Hint {number} of 3</summary>"
+            folded = f"<details>{title}{hint}{folded}</details>"
         return folded
 
 
@@ -131,6 +134,7 @@ background:color-mix(in srgb,var(--fs-tone) 12%,transparent)}
 .fs-verdict code{color:inherit;background:none;border:0;padding:0}
 .fs-verdict details{margin:.35em 0 .1em}
 .fs-verdict details details{margin-left:1em}
-.fs-verdict summary{cursor:pointer;font-weight:600;list-style:disclosure-closed}
-.fs-verdict details[open]>summary{list-style:disclosure-open}
+.fs-verdict details pre{white-space:pre-wrap;overflow-wrap:anywhere}
+.fs-verdict summary{cursor:pointer;font-weight:600;list-style:disclosure-closed inside}
+.fs-verdict details[open]>summary{list-style:disclosure-open inside}
 </style>"""

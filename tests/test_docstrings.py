@@ -9,9 +9,10 @@ from importlib import import_module
 import pytest
 from docutils import nodes
 from docutils.core import publish_doctree
+from sphinx.ext.napoleon import Config, GoogleDocstring
 
 import solutions
-from course.docstrings import to_rst
+from course.docstrings import process, to_rst
 
 STRICT = {"report_level": 1, "halt_level": 2}  # any doubt of docutils is an error
 
@@ -63,6 +64,13 @@ def test_indented_lines_are_in_the_language_that_is_given():
     (code,) = document(block, "python").findall(nodes.literal_block)
     assert code.astext() == "for x in y:\n\n    f(x)"
     assert "python" in code["classes"]
+
+
+def test_words_before_a_colon_are_no_type_of_a_constant():
+    lines = ["The special token: it stands between texts."]
+    process(None, "data", "END", None, {}, lines)
+    read = str(GoogleDocstring(lines, Config(), what="data", name="END"))
+    assert read.strip() == "The special token – it stands between texts."
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
@@ -97,6 +98,35 @@ def test_at_the_root_of_the_width_both_sides_agree(browser):
             for side in (".fs-left", ".fs-right")
         )
         assert left == right
+
+
+def test_what_the_histogram_has_no_room_for_is_counted(browser):
+    _, spread = scores()
+    far = torch.tensor(spread[-1], dtype=torch.float64) / 0.5
+    nearest = (far + 0.5).floor()
+    beyond = int(nearest.abs().gt(40).sum())
+    assert beyond > 100
+    with alive(browser, scale(1024, 0.5)) as figure:
+        words = figure.locator(".fs-left .fs-pairs").text_content()
+        assert words == f"scores of 400 random pairs, {beyond} beyond ±40"
+        within = figure.locator(".fs-left .fs-spread").get_attribute("d")
+        shares = nearest[nearest.abs() <= 40].unique(return_counts=True)[1] / 400
+        bars = [float(height) for height in re.findall(r"v-([\d.]+)", within)]
+        assert bars == pytest.approx((60 * shares / 0.5).tolist(), abs=0.051)
+    with alive(browser, scale()) as figure:
+        for slider, steps in (
+            (figure.locator(".fs-width"), 2),
+            (
+                figure.locator(".fs-heat"),
+                -1,
+            ),
+        ):
+            for _ in range(abs(steps)):
+                slider.press("ArrowRight" if steps > 0 else "ArrowLeft")
+        assert figure.locator(".fs-left .fs-pairs").text_content() == words
+        assert figure.locator(".fs-left .fs-spread").get_attribute("d") == within
+        right = figure.locator(".fs-right .fs-pairs").text_content()
+        assert right == "scores of 400 random pairs"
 
 
 def test_the_keyboard_moves_it_and_says_so(browser):

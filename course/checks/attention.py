@@ -41,8 +41,13 @@ def _sums_to_one(got: Tensor, dim: int | tuple[int, ...]) -> bool:
 def softmax() -> Iterator[Case]:
     scores = torch.tensor([1.0, 2.0, 5.0]).log()
     overflow = (
-        "The result is NaN: `exp` of a large score is inf, and inf / inf is nothing. "
+        "The result is NaN: `exp` of a large score is inf, and inf / inf has no value. "
         "Subtract the *largest* score of the row before `exp`; that changes no share."
+    )
+    two_things = Mistake(
+        "`x.max(dim=...)` returns two things, values and indices. `x.amax` returns the "
+        "values only.",
+        raises=(TypeError, AttributeError),
     )
     yield Case(
         "the logarithms of 1, 2 and 5",
@@ -77,6 +82,7 @@ def softmax() -> Iterator[Case]:
                 equals=torch.tensor([0.0, 0.0, 1.0]),
             ),
             Mistake(overflow, when=_is_nan),
+            two_things,
         ),
     )
     rows = torch.tensor([[1.0, 3.0, 4.0], [6.0, 1.0, 1.0]]).log()
@@ -106,11 +112,7 @@ def softmax() -> Iterator[Case]:
                 raises=RuntimeError,
                 mentions="must match",
             ),
-            Mistake(
-                "`x.max(dim=...)` returns two things, values and indices. `x.amax` "
-                "returns the values only.",
-                raises=(TypeError, AttributeError),
-            ),
+            two_things,
         ),
     )
     cube = _random(2, 3, 5, seed=1)
@@ -238,6 +240,15 @@ def softmax_gradient() -> Iterator[Case]:
             Mistake(
                 "The factor w_i in front is missing: multiply by the weight.",
                 equals=upstream - 3.0,
+            ),
+            Mistake(
+                "The average is taken away after the weight has multiplied: a bracket "
+                "is missing. w_i * (g_i - average).",
+                equals=weights * upstream - 3.0,
+            ),
+            Mistake(
+                "The softmax is taken again. `weights` are shares already.",
+                equals=_torch_gradient(weights.softmax(-1), upstream),
             ),
         ),
     )
@@ -465,6 +476,11 @@ def scaled_dot_product_attention() -> Iterator[Case]:
             ),
             Mistake(NO_SCALE, equals=torch.tensor([[[7.2, 0.4, 4.4, 1.0]]])),
             Mistake(
+                "The scores are scaled twice. `attention_weights` has the scale in it.",
+                # 2 ln 3 divided by 4: exp gives 1 and the root of 3.
+                when=lambda got: abs(got[..., 0] - 8 * 3**0.5 / (1 + 3**0.5)) < 1e-4,
+            ),
+            Mistake(
                 "The result is divided once more. `attention_weights` has the scale "
                 "in it; the average of the values needs none.",
                 equals=torch.tensor([[[3.0, 0.5, 2.5, 0.5]]]),
@@ -475,7 +491,8 @@ def scaled_dot_product_attention() -> Iterator[Case]:
                 when=lambda got: abs(got[..., 0] - 0.75 * math.log(3)) < 1e-4,
             ),
             Mistake(
-                "The shapes do not fit: weights (T, S) times values (S, D).",
+                "The shapes do not fit: weights (T, S) times values (S, D). Or have "
+                "queries and keys changed places?",
                 raises=RuntimeError,
             ),
         ),
@@ -568,11 +585,17 @@ def _module(cls: type, width: int, head_width: int, names: dict[str, Tensor]):
         Complaint: if a layer has a bias, another name or another shape.
     """
     plain = cls(width, head_width)
-    for name, _ in getattr(plain, "named_parameters", dict)():
+    for name, weight in getattr(plain, "named_parameters", dict)():
         if name.endswith(".bias"):
             raise Complaint(
                 f"There is a parameter `{name}`. The three layers have no bias: "
                 "`nn.Linear(width, head_width, bias=False)`."
+            )
+        if name == "query.weight" and weight.shape == (width, head_width):
+            raise Complaint(
+                f"`{name}` has shape {(width, head_width)}, expected "
+                f"{(head_width, width)}. `nn.Linear` is told first how many numbers "
+                "come in: `nn.Linear(width, head_width, bias=False)`."
             )
     return build(cls, width, head_width, state=names)
 
@@ -811,7 +834,8 @@ BROKEN: tuple[tuple[str, Callable, str], ...] = (
         "no largest score subtracted",
         _overflowing,
         "Your test accepts a softmax that overflows. Try large scores, too: inputs a "
-        "hundred times as large. And see to it that NaN counts as different.",
+        "hundred times as large. Does your loop go through all of them before it "
+        "returns True? And NaN must count as different.",
     ),
 )
 
@@ -821,8 +845,21 @@ def is_attention() -> Iterator[Case]:
         "Return a plain True or False: a tensor becomes one by `bool(...)`.",
         when=lambda got: isinstance(got, Tensor),
     )
+    yield Case(
+        "a right candidate: torch's own",
+        args=(_plain,),
+        expected=True,
+        mistakes=(
+            Mistake(
+                "Your test rejects PyTorch's own attention. Does it ever return True? "
+                "If it compares with a formula of yours, the last digits differ: use "
+                "`torch.allclose`, not `==`, and float64 for large scores.",
+                equals=False,
+            ),
+            one_bool,
+        ),
+    )
     for title, candidate in (
-        ("torch's own", _plain),
         ("written with einsum", _by_einsum),
         ("written as a loop", _by_loop),
     ):
@@ -941,10 +978,12 @@ EXERCISES = (
             "three different tensors; then the same inputs a hundred times as large, "
             "in float64. Compare shapes before values, and values with "
             "`torch.allclose`.",
-            "for size in 1, 100:\n    q, k, v = size * random (2, 3, 7), (2, 5, 7), "
-            "(2, 5, 7) in float64\n    got = candidate(q, k, v); if it raises: return "
-            "False\n    expected = F.scaled_dot_product_attention(q, k, v)\n    if "
-            "shapes differ or not allclose: return False\nreturn True",
+            "for size in 1, 100:\n"
+            "    q, k, v = size * random (2, 3, 7), (2, 5, 7), (2, 5, 7), float64\n"
+            "    got = candidate(q, k, v); if it raises: return False\n"
+            "    expected = F.scaled_dot_product_attention(q, k, v)\n"
+            "    if shapes differ, or not allclose: return False\n"
+            "return True",
         ),
         cases=is_attention,
     ),

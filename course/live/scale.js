@@ -14,17 +14,21 @@
   }
   const histogram = (scores, divisor) => {
     const counts = Array(2 * reach + 1).fill(0)
+    let beyond = 0
     for (const score of scores) {
       const nearest = Math.floor(score / divisor + 0.5)
-      counts[Math.max(-reach, Math.min(reach, nearest)) + reach]++
+      if (Math.abs(nearest) > reach) beyond++
+      else counts[nearest + reach]++
     }
-    return counts.map((count, n) => {
+    const path = counts.map((count, n) => {
       if (!count) return ""
       const height = up * Math.min(1, count / scores.length / high)
       const x = 148 + 3.6 * (n - reach)
       return `M${(x - 1.8).toFixed(1)} ${up}v${(-height).toFixed(1)}h3.6` +
         `v${height.toFixed(1)}z`
     }).join("")
+    const outside = beyond ? `, ${beyond} beyond ±${reach}` : ""
+    return {path, words: `scores of ${scores.length} random pairs${outside}`}
   }
   figure.softmax = softmax  // for the console and the tests
 
@@ -32,7 +36,9 @@
   const draw = (side, title, at, divisor) => {
     const panel = find(`.fs-${side}`)
     panel.querySelector("b").textContent = title
-    panel.querySelector(".fs-spread").setAttribute("d", histogram(spread[at], divisor))
+    const {path, words} = histogram(spread[at], divisor)
+    panel.querySelector(".fs-spread").setAttribute("d", path)
+    panel.querySelector(".fs-pairs").textContent = words
     const weights = softmax(rows[at], divisor)
     const bars = panel.querySelectorAll(".fs-weights rect")
     const values = panel.querySelectorAll(".fs-weight")

@@ -25,7 +25,7 @@ WIDTHS = (1, 4, 16, 64, 256, 1024)
 TEMPERATURES = (0.5, 1, 2, 4, 8, 16, 32)
 PAIRS = 400  # random pairs of a query and a key, for the histogram
 KEYS = 8  # what one query looks at
-REACH = 40  # the histogram ends at scores of -40 and 40; what is further, in its ends
+REACH = 40  # the histogram ends at scores of -40 and 40; what is further is counted
 HIGH = 0.5  # the share that a bar of full height has
 UP, DOWN = 60, 76  # px: the height of the histogram, and of a weight of 1
 FLOOR = UP + 62 + DOWN  # px: where the weights stand
@@ -132,19 +132,31 @@ def _panel(
 <svg viewBox="-8 0 312 {FLOOR + 18}" aria-hidden="true">
 <path class="fs-spread" d="{histogram(spread, divisor)}"/>
 <path class="fs-line" d="M0 {UP}H296M0 {FLOOR}H296"/>{ticks}
-<text x="148" y="{UP + 29}">scores of {PAIRS} random pairs</text>
+<text class="fs-pairs" x="148" y="{UP + 29}">{pairs(spread, divisor)}</text>
 <g class="fs-weights">{bars}</g>
 <text x="148" y="{FLOOR + 14}">the weights of 8 keys</text></svg>
-<p class="fs-learns">A score moves its weight by up to
-<b>{max(w * (1 - w) for w in weights):.3f}</b> for each unit.</p></div>"""
+<p class="fs-learns">Steepest slope of a weight:
+<b>{max(w * (1 - w) for w in weights):.3f}</b></p></div>"""
+
+
+def pairs(spread: Sequence[float], divisor: float) -> str:
+    """What the histogram shows, in words."""
+    beyond = sum(abs(_nearest(score / divisor)) > REACH for score in spread)
+    outside = f", {beyond} beyond ±{REACH}" if beyond else ""
+    return f"scores of {PAIRS} random pairs{outside}"
+
+
+def _nearest(score: float) -> int:
+    return math.floor(score + 0.5)
 
 
 def histogram(spread: Sequence[float], divisor: float) -> str:
     """A path: for each whole score from -40 to 40, how many pairs are nearest to it."""
     counts = [0] * (2 * REACH + 1)
     for score in spread:
-        nearest = math.floor(score / divisor + 0.5)
-        counts[max(-REACH, min(REACH, nearest)) + REACH] += 1
+        nearest = _nearest(score / divisor)
+        if abs(nearest) <= REACH:
+            counts[nearest + REACH] += 1
     path = ""
     for n, count in enumerate(counts):
         if count:

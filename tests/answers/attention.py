@@ -37,12 +37,18 @@ def with_axes_moved(x, dim=-1):
     return (e / e.sum(0)).movedim(0, dim)
 
 
-@wrong("softmax", says="inf / inf is nothing")
+@wrong("softmax", says="two things")
+def subtracts_what_max_returns(x, dim=-1):
+    e = (x - x.max(dim=dim, keepdim=True)).exp()
+    return e / e.sum(dim=dim, keepdim=True)
+
+
+@wrong("softmax", says="inf / inf has no value")
 def subtracts_nothing(x, dim=-1):
     return x.exp() / x.exp().sum(dim, keepdim=True)
 
 
-@wrong("softmax", says="inf / inf is nothing")
+@wrong("softmax", says="inf / inf has no value")
 def subtracts_the_mean(x, dim=-1):
     e = (x - x.mean(dim, keepdim=True)).exp()
     return e / e.sum(dim, keepdim=True)
@@ -157,6 +163,17 @@ def multiplied_out(weights, upstream):
     return weights * upstream - weights * torch.einsum(
         "...j,...j->...", weights, upstream
     ).unsqueeze(-1)
+
+
+@wrong("softmax_gradient", says="bracket")
+def forgets_the_bracket(weights, upstream):
+    return weights * upstream - (weights * upstream).sum(-1, keepdim=True)
+
+
+@wrong("softmax_gradient", says="taken again")
+def takes_the_softmax_again(weights, upstream):
+    w = torch.softmax(weights, -1)
+    return w * (upstream - (w * upstream).sum(-1, keepdim=True))
 
 
 @wrong("softmax_gradient", says="share a sum")
@@ -398,6 +415,17 @@ def asks_with_the_keys(queries, keys, values):
     return weights_of(keys, queries) @ values
 
 
+@wrong("scaled_dot_product_attention", says="scaled twice")
+def scales_twice(queries, keys, values):
+    scores = queries @ keys.transpose(-2, -1) / queries.shape[-1]
+    return torch.softmax(scores, -1) @ values
+
+
+@wrong("scaled_dot_product_attention", says="changed places")
+def asks_with_the_keys_alone(queries, keys, values):
+    return F.scaled_dot_product_attention(keys, queries, values)
+
+
 @wrong("scaled_dot_product_attention", says="do not fit")
 def asks_with_the_keys_always(queries, keys, values):
     return weights_of(keys, queries) @ values
@@ -499,6 +527,30 @@ class WidthForAll(nn.Module):
 
     def forward(self, x):
         return F.scaled_dot_product_attention(self.query(x), self.key(x), self.value(x))
+
+
+@wrong("SelfAttention", says="told first how many numbers come in")
+class SizesExchanged(nn.Module):
+    def __init__(self, width, head_width):
+        super().__init__()
+        self.query = nn.Linear(head_width, width, bias=False)
+        self.key = nn.Linear(head_width, width, bias=False)
+        self.value = nn.Linear(head_width, width, bias=False)
+
+    def forward(self, x):
+        return F.scaled_dot_product_attention(self.query(x), self.key(x), self.value(x))
+
+
+@wrong("SelfAttention", says="make them in `__init__`")
+class LayersInForward(nn.Module):
+    def __init__(self, width, head_width):
+        super().__init__()
+        self.width, self.head_width = width, head_width
+
+    def forward(self, x):
+        sizes = self.width, self.head_width
+        query, key, value = (nn.Linear(*sizes, bias=False) for _ in range(3))
+        return F.scaled_dot_product_attention(query(x), key(x), value(x))
 
 
 @wrong("SelfAttention", says="no parameter `query.weight`")
@@ -672,6 +724,23 @@ def knows_the_properties(candidate):
         return False
 
 
+@wrong("is_attention", says="ever return True")
+def never_says_yes(candidate):
+    return False
+
+
+@wrong("is_attention", says="go through all of them")
+def returns_after_the_first_size(candidate):
+    for size in (1.0, 100.0):
+        q, k, v = (size * torch.randn(2, n, 7, dtype=torch.float64) for n in (3, 5, 5))
+        right = F.scaled_dot_product_attention(q, k, v)
+        try:
+            got = candidate(q, k, v)
+        except Exception:
+            return False
+        return got.shape == right.shape and torch.allclose(got, right)
+
+
 @wrong("is_attention", says="a plain mean")
 def tests_with_ones(candidate):
     return agrees(candidate, *(torch.ones(2, n, 7) for n in (3, 5, 5)))
@@ -700,7 +769,7 @@ def tests_roughly(candidate):
     return all(agrees(candidate, *three(s), rtol=0.02, atol=0.02) for s in (1, 9))
 
 
-@wrong("is_attention", says="rejects a right one")
+@wrong("is_attention", says="last digits differ")
 def tests_to_the_last_digit(candidate):
     try:
         return all(
