@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 
 def softmax(x: Tensor, dim: int = -1) -> Tensor:
-    """Scores to shares: positive numbers that sum to 1 along `dim`, of the same shape.
+    """Scores to shares: none negative, their sum 1 along `dim`; of the same shape.
 
         softmax(x)_i = exp(x_i - m) / sum over j of exp(x_j - m),   m = max of all x_j
 

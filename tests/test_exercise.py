@@ -11,8 +11,10 @@ from IPython.utils.capture import capture_output
 
 import solutions.language_models as reference
 from course import answers
+from course.case import Exercise
 from course.checks import UnknownExercise
 from course.exercise import begin, exercise, hint, hints_given, verdicts
+from course.verdict import Verdict
 
 NAME = "bigram_probabilities"
 RIGHT = """\
@@ -197,6 +199,15 @@ def test_hints_come_one_at_a_time(capsys):
         hint(NAME)
     shown = capsys.readouterr().out
     assert re.findall(r"Hint (\d) of 3", shown) == ["1", "2", "3", "1"]
+
+
+def test_the_third_hint_keeps_its_lines_and_its_indentation():
+    spec = Exercise(
+        "f", 1, 5, ("nudge", "more `x`", "for x < y:\n    `go`"), lambda: iter(())
+    )
+    card = Verdict(spec, "not started")._repr_html_()
+    assert "<pre>for x &lt; y:\n    `go`</pre>" in card
+    assert "<p>more <code>x</code></p>" in card
 
 
 def test_the_card_is_html_with_folded_hints_and_nothing_unescaped(notebook):

@@ -7,7 +7,14 @@ import re
 import pytest
 from fontTools.ttLib import TTFont
 
-from tests.browser import PAGES, axe_faults, axe_faults_everywhere, loaded, opened
+from tests.browser import (
+    FRAMES,
+    PAGES,
+    axe_faults,
+    axe_faults_everywhere,
+    loaded,
+    opened,
+)
 
 MEGABYTES = 4  # what a page may weigh, uncompressed, with everything it loads
 
@@ -130,6 +137,34 @@ def test_formulas_are_set_in_fonts_of_the_book(browser, address):
         assert tab.evaluate("document.fonts.check('16px MJXTEX')")
         assert tab.locator("mjx-assistive-mml").count() > 10  # for screen readers
         assert not faults
+
+
+def test_the_keyboard_reaches_a_formula_that_scrolls_and_no_other(browser, address):
+    url = f"{address}chapters/reference/notation.html"
+    with opened(browser, url) as (tab, _faults):
+        tab.wait_for_selector("mjx-container[display=true]")
+        for width, some in (1440, False), (200, True), (1440, False):
+            tab.set_viewport_size({"width": width, "height": 900})
+            tab.evaluate(FRAMES)
+            formulas = tab.locator("mjx-container[display=true]").evaluate_all(
+                "all => all.map(e => [e.scrollWidth > e.clientWidth, e.tabIndex === 0])"
+            )
+            assert any(scrolls for scrolls, _ in formulas) == some
+            assert all(scrolls == reached for scrolls, reached in formulas)
+
+
+def test_nothing_moves_for_whoever_wants_no_motion(browser, address):
+    with opened(browser, f"{address}chapters/week1/tokens.html") as (tab, _faults):
+        running = []
+        for motion in ("no-preference", "reduce"):
+            tab.emulate_media(reduced_motion=motion)
+            for opens in (False, True):
+                tab.locator("details").evaluate_all(
+                    "(all, opens) => all.forEach(e => e.open = opens)", opens
+                )
+            running.append(tab.evaluate("document.getAnimations().length"))
+        assert running[0] > 0  # the theme's own, as what is folded opens
+        assert running[1] == 0
 
 
 @pytest.mark.parametrize(

@@ -961,9 +961,10 @@ EXERCISES = (
             "In `__init__`: `super().__init__()`, then three "
             "`nn.Linear(width, head_width, bias=False)`, called `query`, `key` and "
             "`value`. In `forward`: apply each to x, then attend.",
-            "in __init__: self.query, self.key, self.value = three linear layers\n"
-            "in forward: return scaled_dot_product_attention(self.query(x), "
-            "self.key(x), self.value(x))",
+            "in __init__:\n    super().__init__()\n"
+            "    self.query, self.key, self.value = three linear layers\n"
+            "in forward:\n    return scaled_dot_product_attention(\n"
+            "        self.query(x), self.key(x), self.value(x))",
         ),
         cases=self_attention,
     ),

@@ -980,8 +980,9 @@ EXERCISES = (
             "for n tokens?",
             "`zip(word, word[1:])` gives each token with its right neighbour. A "
             "`Counter` starts every count at 0.",
-            "for each word and its number of times: for each pair in zip(word, "
-            "word[1:]): add the number of times to counts[pair]. Return the counts.",
+            "for each word and its number of times:\n"
+            "    for each pair in zip(word, word[1:]):\n"
+            "        add the number of times to counts[pair]\nreturn counts",
         ),
         cases=pair_counts,
     ),
@@ -994,9 +995,11 @@ EXERCISES = (
             "always goes one step.",
             "Use `while i < len(word)`. The slice `word[i : i + 2]` is the token and "
             "its neighbour, and at the end only the token.",
-            "merged = []; i = 0; while i is inside: if word[i : i + 2] == pair, append "
-            "pair[0] + pair[1] and add 2 to i; otherwise append word[i] and add 1. "
-            "Return tuple(merged).",
+            "merged = []; i = 0\nwhile i is inside:\n"
+            "    if word[i : i + 2] == pair:\n"
+            "        append pair[0] + pair[1]; add 2 to i\n"
+            "    otherwise:\n        append word[i]; add 1 to i\n"
+            "return tuple(merged)",
         ),
         cases=merge,
     ),
@@ -1010,11 +1013,15 @@ EXERCISES = (
             "Keep a dict from word (a tuple of single bytes at first) to how often it "
             "occurs: `Counter(pre_tokenize(text))` gives you the words. The pair is "
             "`min(counts, key=lambda pair: (-counts[pair], pair))`.",
-            "ranks = the 256 bytes; words = {tuple(bytes([b]) for b in word): times "
-            "for word, times in Counter(pre_tokenize(text)).items()}. While len(ranks) "
-            "< vocab_size: counts = pair_counts(words); if there are none, raise "
-            "ValueError; take the pair; ranks[pair[0] + pair[1]] = len(ranks); words = "
-            "{merge(word, pair): times for word, times in words.items()}.",
+            "ranks = the 256 bytes, each with its number\n"
+            "words = {tuple(bytes([b]) for b in word): times\n"
+            "    for word, times in Counter(pre_tokenize(text)).items()}\n"
+            "while len(ranks) < vocab_size:\n"
+            "    counts = pair_counts(words); if it is empty: raise ValueError\n"
+            "    pair = the one with the highest count\n"
+            "    ranks[pair[0] + pair[1]] = len(ranks)\n"
+            "    words = {merge(word, pair): times for word, times in words.items()}\n"
+            "return ranks",
         ),
         cases=train_bpe,
     ),
@@ -1028,10 +1035,13 @@ EXERCISES = (
             "For each word: among its pairs, find the one whose joined bytes have the "
             "lowest rank. `ranks.get(joined, math.inf)` also works where there is "
             "none.",
-            "for word in pre_tokenize(text): tokens = tuple of single bytes; while "
-            "there are two or more: pair = min(zip(tokens, tokens[1:]), key=rank of "
-            "the joined pair); if the joined pair is not in ranks, stop; tokens = "
-            "merge(tokens, pair). Then append ranks[token] for each token.",
+            "for word in pre_tokenize(text):\n"
+            "    tokens = tuple of single bytes\n"
+            "    while there are two or more:\n"
+            "        pair = min(zip(tokens, tokens[1:]), key=rank of the joined pair)\n"
+            "        if the joined pair is not in ranks: stop\n"
+            "        tokens = merge(tokens, pair)\n"
+            "    append ranks[token] for each token",
         ),
         cases=encode,
     ),
@@ -1043,8 +1053,9 @@ EXERCISES = (
             "`ranks` leads from bytes to ids. Which dict do you need here?",
             "Turn it around: `{rank: token for token, rank in ranks.items()}`. How "
             "many times may you call `.decode`?",
-            'join the tokens of all ids with `b"".join(...)`, then call '
-            '`.decode("utf-8", errors="replace")` once, on the whole.',
+            "tokens = {rank: token for token, rank in ranks.items()}\n"
+            'whole = b"".join(tokens[i] for each id i)\n'
+            'return whole.decode("utf-8", errors="replace")',
         ),
         cases=decode,
     ),
@@ -1057,9 +1068,10 @@ EXERCISES = (
             "Cut blocks of `context + 1` ids. All but the last id of a block are "
             "inputs, all but the first are targets. A block begins at 0, stride, 2 * "
             "stride, ...",
-            "starts = range(0, len(ids) - context, stride); if there are none, raise "
-            "ValueError; blocks = torch.stack([ids[s : s + context + 1] for s in "
-            "starts]); return blocks[:, :-1], blocks[:, 1:].",
+            "starts = range(0, len(ids) - context, stride)\n"
+            "if there are none: raise ValueError\n"
+            "blocks = torch.stack([ids[s : s + context + 1] for s in starts])\n"
+            "return blocks[:, :-1], blocks[:, 1:]",
         ),
         cases=windows,
     ),
@@ -1072,10 +1084,11 @@ EXERCISES = (
             "each place. `nn.Embedding(rows, width)` is such a table.",
             "The ids choose rows of the first table: (B, T, C). "
             "`torch.arange(T, device=ids.device)` chooses rows of the second: (T, C).",
-            "in `__init__`: super().__init__(), then self.token_embedding = "
-            "nn.Embedding(vocab_size, width) and self.position_embedding = "
-            "nn.Embedding(context, width). In `forward`: return "
-            "self.token_embedding(ids) + self.position_embedding(positions).",
+            "in __init__:\n    super().__init__()\n"
+            "    self.token_embedding = nn.Embedding(vocab_size, width)\n"
+            "    self.position_embedding = nn.Embedding(context, width)\n"
+            "in forward:\n    positions = torch.arange(T, device=ids.device)\n"
+            "    return self.token_embedding(ids) + self.position_embedding(positions)",
         ),
         cases=token_and_position_embedding,
     ),

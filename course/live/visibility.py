@@ -4,7 +4,7 @@
 
 GPT looks at itself and back, and predicts the next token at every position that has
 one. BERT looks at every position; 15 % of the tokens, at least one, are gaps to fill
-in, and another pass over the text has others. (Devlin et al. 2018, section 3.1: of the
+in, and another pass over the text has others. (Devlin et al. 2019, section 3.1: of the
 tokens chosen there 8 in 10 are hidden. Here all are.)
 """
 
