@@ -156,6 +156,7 @@ def live(name: str, picture: str, alt: str, data: object = None) -> Drawing:
         else ""
     )
     known = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    known = known.replace("<", "\\u003c")  # nothing in it can end the script
     picture = _own_ids(picture.strip(), alt)
     key = hashlib.sha256(f"{script}{known}{picture}".encode()).hexdigest()[:8]
     # Some hosts run the script outside of its figure: there it finds it by its key.
@@ -165,7 +166,7 @@ for(const part of figure.querySelectorAll("button,input,select"))
 part.dataset.lmSuppressShortcuts="";
 ({script})(figure,data)
 figure.dataset.alive=""}})(document.currentScript?.closest(".fs-figure")
-??document.querySelector('[data-key="{key}"]:not([data-alive])'),{_in_a_script(known)})"""
+??document.querySelector('[data-key="{key}"]:not([data-alive])'),{known})"""
     content = f"<style>{LIVE}{styles}</style>{picture}<script>{run}</script>"
     return _framed(content, alt, "group", f"fs-live fs-{name}", f' data-key="{key}"')
 
@@ -186,11 +187,6 @@ def _embedded(name: str, ending: str, forbidden: str) -> str:
         )
     text = re.sub(r"(?m)^\s*//.*\n|^\s*/\*.*?\*/\s*\n", "", text)
     return text.strip().removesuffix(";")
-
-
-def _in_a_script(known: str) -> str:
-    """JSON as JavaScript that cannot end the script it stands in."""
-    return known.replace("<", "\\u003c")
 
 
 def controls(draw: Callable[..., Drawing], **widgets: Any) -> None:
