@@ -16,6 +16,9 @@ CHAPTERS = (
     "language_models",
     "tokens",
     "attention",
+    "causal_masking",
+    "multi_head",
+    "normalization",
 )
 """Chapters in the order of the course, by the name of their module."""
 
