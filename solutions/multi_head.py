@@ -98,6 +98,7 @@ class MultiHeadAttention(nn.Module):
         _check_width(width, heads)
         if not 0 <= dropout <= 1:
             raise ValueError(f"dropout is {dropout}, expected a number from 0 to 1")
+        self.width = width
         self.heads = heads
         self.context = context
         self.dropout = dropout
@@ -139,9 +140,8 @@ class MultiHeadAttention(nn.Module):
         Raises:
             ValueError: as `forward`.
         """
-        width = self.projection.in_features
-        if x.dim() != 3 or x.shape[-1] != width:
-            raise ValueError(f"expected x (B, T, {width}), got {tuple(x.shape)}")
+        if x.dim() != 3 or x.shape[-1] != self.width:
+            raise ValueError(f"expected x (B, T, {self.width}), got {tuple(x.shape)}")
         if x.shape[1] > self.context:
             raise ValueError(
                 f"{x.shape[1]} tokens do not fit the context of {self.context}: "

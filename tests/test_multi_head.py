@@ -272,6 +272,14 @@ def test_silencing_keeps_the_mode_and_the_limits():
     assert (quiet.heads, quiet.context, quiet.dropout) == (3, 4, 0.5)
 
 
+def test_another_layer_may_stand_in_for_the_projection():
+    """As an answer does that silences a head with a layer before it."""
+    ours, x = attention(6, 3), normal(2, 5, 6)
+    expected = ours(x)
+    ours.projection = nn.Sequential(nn.Identity(), ours.projection)
+    assert torch.equal(ours(x), expected)
+
+
 # Whom a head looks at
 
 

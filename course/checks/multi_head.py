@@ -30,19 +30,38 @@ def _random(*sizes: int, seed: int = 0) -> Tensor:
 
 
 def _refusal(use: Callable, *args: Any) -> str:
-    """What must be refused: any exception will do."""
+    """What happens where a `ValueError` is due."""
     try:
         use(*args)
     except Complaint:
         raise
-    except Exception:
-        return "an exception"
+    except ValueError:
+        return "ValueError"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
     return "no exception"
 
 
 def _is_refused(got: str) -> str | None:
     return (
-        None if got == "an exception" else "Here your code should raise an exception."
+        None if got == "ValueError" else "Here your code should raise a `ValueError`."
+    )
+
+
+def _refused(hint: str) -> tuple[Mistake, ...]:
+    """Nothing was raised: `hint`; something else was: what is wrong with that."""
+    return (
+        Mistake(hint, equals="no exception"),
+        Mistake(
+            "An `assert` is a note to yourself: `python -O` leaves it out. Write `if "
+            "...: raise ValueError(...)`, and say what is wrong.",
+            when=lambda got: got.startswith("AssertionError"),
+        ),
+        Mistake(
+            "Something else is raised, perhaps by torch, in words that do not name the "
+            "cause. Check first, and raise a `ValueError` that says what is wrong.",
+            when=lambda got: got != "ValueError",
+        ),
     )
 
 
@@ -131,17 +150,15 @@ def split_heads() -> Iterator[Case]:
         mistakes=(listed,),
     )
     yield Case(
-        "four heads for ten channels: an exception",
-        args=(x, 4),
+        # Five pieces of ceil(8 / 5) channels are four: `chunk` says nothing.
+        "five heads for eight channels: a ValueError",
+        args=(_numbered(2, 3, 8), 5),
         call=lambda answer, x, heads: _refusal(answer, x, heads),
         judge=_is_refused,
-        mistakes=(
-            Mistake(
-                "Ten channels cannot be shared out among four heads, yet your code "
-                "returned something: some channels are lost, or the heads are not "
-                "equal. Raise a `ValueError` if C % heads is not 0.",
-                equals="no exception",
-            ),
+        mistakes=_refused(
+            "Eight channels cannot be shared out among five heads, yet your code "
+            "returned something: some channels are lost, or there are fewer heads. "
+            "Raise a `ValueError` if C % heads is not 0."
         ),
     )
 
@@ -293,11 +310,11 @@ def _made(
 
 
 def _attends(
-    context: int, state: dict[str, Tensor], **options: Any
-) -> Callable[[type, Tensor, int], Tensor]:
+    state: dict[str, Tensor], **options: Any
+) -> Callable[[type, Tensor, int, int], Tensor]:
     """Build the reader's module and call it; gradients reach `x`."""
 
-    def attends(cls: type, x: Tensor, heads: int) -> Tensor:
+    def attends(cls: type, x: Tensor, heads: int, context: int) -> Tensor:
         return _made(cls, x.shape[-1], heads, context, state, **options)(x)
 
     return attends
@@ -311,6 +328,7 @@ def _astray(
     order: str = "qkv",
     split: str = "right",
     mask: str = "causal",
+    fill: float = -torch.inf,
     scale: float | None = None,
     axis: int = -1,
     merge: str = "right",
@@ -353,10 +371,11 @@ def _astray(
         "causal": ones.tril(),
         "none": ones,
         "future": ones.triu(),
+        "inverted": ones.triu(1),
         "strict": ones.tril(-1),
         "after": ones,
     }[mask]
-    weights = scores.masked_fill(~seen, -torch.inf).softmax(axis).nan_to_num(0.0)
+    weights = scores.masked_fill(~seen, fill).softmax(axis).nan_to_num(0.0)
     if mask == "after":
         weights = weights * ones.tril()
     found = weights @ values  # (B, H, T, D)
@@ -378,8 +397,25 @@ def _likely_mistakes(
     def astray(hint: str, **wrong: Any) -> Mistake:
         return Mistake(hint, equals=_astray(x, heads, state, **wrong))
 
+    def nan_in(*tokens: int) -> Callable[[Tensor], bool]:
+        """Whether the outputs of these tokens, and of no others, are NaN."""
+        wanted = torch.zeros(x.shape[1], dtype=torch.bool)
+        wanted[list(tokens)] = True
+        return lambda got: bool((got.isnan().all(0).all(-1) == wanted).all())
+
     width = x.shape[-1]
     head_width = width // heads
+    turned = (
+        "The mask is the other way round: every token sees only what comes *after* it, "
+        "and the last one nothing. `F.scaled_dot_product_attention` takes your mask as "
+        "it is, True where a token may look; `masked_fill` fills where the mask is "
+        "True, so it takes `~mask`."
+    )
+    over_heads = (
+        "The softmax goes over the heads, axis 1, which is also what `F.softmax` "
+        "chooses when you name no axis. Each *row* of weights sums to 1: softmax over "
+        "dim=-1."
+    )
     return (
         astray(
             "The mask is missing: every token sees the whole text, the future "
@@ -390,6 +426,20 @@ def _likely_mistakes(
             "The mask is upside down: every token sees only itself and the future.",
             mask="future",
         ),
+        astray(turned, mask="inverted"),
+        Mistake(turned, when=nan_in(x.shape[1] - 1)),
+        Mistake(
+            "The first token has nothing to look at, and a softmax over nothing is "
+            "NaN: the mask hides the diagonal. A token may look at itself.",
+            when=nan_in(0),
+        ),
+        astray(
+            "Hidden scores are set to 0, which is a score like any other: the softmax "
+            "still gives it a weight. Set them to -inf.",
+            fill=0.0,
+        ),
+        Mistake(over_heads, when=nan_in(*range(x.shape[1] - 1))),
+        astray(over_heads, fill=-1e9, axis=1),
         astray(
             "A token does not see itself: the diagonal belongs to what is seen.",
             mask="strict",
@@ -505,9 +555,9 @@ def multi_head_attention() -> Iterator[Case]:
         x, state = _random(batch, length, width, seed=5), _state(width)
         yield Case(
             title,
-            args=(x, heads),
-            call=_attends(length, state),
-            expected=lambda x, heads, state=state: _torchs(x, heads, state),
+            args=(x, heads, 11),
+            call=_attends(state),
+            expected=lambda x, heads, _, state=state: _torchs(x, heads, state),
             gradient=True,
             mistakes=(
                 *_likely_mistakes(x, heads, state),
@@ -519,25 +569,32 @@ def multi_head_attention() -> Iterator[Case]:
         )
     x, state = _random(2, 3, 4, seed=6), _state(4)
     yield Case(
-        "a text of three tokens in a context of eleven",
-        args=(x, 2),
-        call=_attends(11, state),
-        expected=lambda x, heads: _torchs(x, heads, state),
-        mistakes=(sliced, stale, *_likely_mistakes(x, 2, state)),
+        "as many tokens as the context has room for",
+        args=(x, 2, 3),
+        call=_attends(state),
+        expected=lambda x, heads, _: _torchs(x, heads, state),
+        mistakes=(
+            Mistake(
+                "Three tokens fit into a context of three. Refuse a text only if T is "
+                "*more* than `context`.",
+                raises=(ValueError, AssertionError, IndexError),
+            ),
+            *_likely_mistakes(x, 2, state),
+        ),
     )
     yield Case(
         "a single token",
-        args=(x[:, :1], 2),
-        call=_attends(3, state),
-        expected=lambda x, heads: _torchs(x, heads, state),
+        args=(x[:, :1], 2, 3),
+        call=_attends(state),
+        expected=lambda x, heads, _: _torchs(x, heads, state),
         mistakes=(sliced,),
     )
     plain = _state(4, bias=False)
     yield Case(
         "without biases",
-        args=(x, 4),
-        call=_attends(3, plain, bias=False),
-        expected=lambda x, heads: _torchs(x, heads, plain),
+        args=(x, 4, 3),
+        call=_attends(plain, bias=False),
+        expected=lambda x, heads, _: _torchs(x, heads, plain),
     )
     yield from _refusals(x, state)
     yield from _dropout(x, state)
@@ -561,29 +618,39 @@ def multi_head_attention() -> Iterator[Case]:
 
 def _refusals(x: Tensor, state: dict[str, Tensor]) -> Iterator[Case]:
     yield Case(
-        "four tokens in a context of three: an exception",
-        args=(_random(2, 4, 4), 2),
-        call=lambda cls, x, heads: _refusal(_made(cls, 4, heads, 3, state), x),
+        "four tokens in a context of three: a ValueError",
+        args=(_random(2, 4, 4), 2, 3),
+        call=lambda cls, x, heads, context: _refusal(
+            _made(cls, 4, heads, context, state), x
+        ),
         judge=_is_refused,
-        mistakes=(
-            Mistake(
-                "There are more tokens than the context has room for, yet your code "
-                "returned something. Raise a `ValueError` in `forward` if T is more "
-                "than `context`.",
-                equals="no exception",
-            ),
+        mistakes=_refused(
+            "There are more tokens than the context has room for, yet your code "
+            "returned something. Raise a `ValueError` in `forward` if T is more than "
+            "`context`."
         ),
     )
     yield Case(
-        "five heads for eleven channels: an exception",
+        "five heads for eleven channels: a ValueError",
         args=(11, 5),
         call=lambda cls, width, heads: _refusal(build, cls, width, heads, 3),
         judge=_is_refused,
+        mistakes=_refused(
+            "Eleven channels cannot be shared out among five heads. Say so in "
+            "`__init__`, with a `ValueError`, before anybody trains the module."
+        ),
+    )
+    yield Case(
+        "the number of heads, for who uses the module",
+        args=(2,),
+        call=lambda cls, heads: getattr(
+            _made(cls, 4, heads, 3, state), "heads", "no such attribute"
+        ),
+        expected=2,
         mistakes=(
             Mistake(
-                "Eleven channels cannot be shared out among five heads. Say so in "
-                "`__init__`, with a `ValueError`, before anybody trains the module.",
-                equals="no exception",
+                "Keep the number of heads as `self.heads`. Exercise 6 reads it there.",
+                when=lambda got: True,
             ),
         ),
     )
@@ -600,8 +667,16 @@ def _dropout(x: Tensor, state: dict[str, Tensor]) -> Iterator[Case]:
         return module(x.expand(4000, 3, 4))
 
     def on_average(got: Tensor) -> str | None:
+        if got.isnan().any():
+            return "In training mode, with dropout 0.5, outputs are NaN."
         if got.std(dim=0).max() < 1e-6:
             return "In training mode, with dropout 0.5, every output is the same."
+        if got[:, 0].std(dim=0).max() < 1e-6:
+            # Its one score per head becomes a weight of 1, whatever the score is.
+            return (
+                "With dropout, the output of the first token is always the same, "
+                "though its only weight should be dropped half of the time."
+            )
         if got[:, 0].unique(dim=0, return_counts=True)[1].max() < 500:
             # The first token has one weight per head: kept or dropped, four outcomes.
             return (
@@ -641,6 +716,12 @@ def _dropout(x: Tensor, state: dict[str, Tensor]) -> Iterator[Case]:
                 "`dropout` is ignored. Drop weights after the softmax, in training "
                 "mode only.",
                 when=lambda got: got.std(dim=0).max() < 1e-6,
+            ),
+            Mistake(
+                "Dropout comes before the softmax, on the *scores*. A score of 0 still "
+                "gets a weight, and 0 times -inf is NaN. Drop the weights: after the "
+                "softmax.",
+                when=lambda got: got.isnan().any() or got[:, 0].std(dim=0).max() < 1e-6,
             ),
         ),
     )
@@ -753,16 +834,28 @@ def multi_head_parameters() -> Iterator[Case]:
         ),
     )
     yield Case(
-        "seven channels, two heads: an exception",
+        "a count is a whole number",
+        args=(6, 2),
+        judge=lambda got: (
+            None
+            if isinstance(got, int)
+            else f"The number is right, as a `{type(got).__name__}`, not as an `int`."
+        ),
+        mistakes=(
+            Mistake(
+                "`/` makes a float, even where nothing is left over. Divide with `//`.",
+                when=lambda got: isinstance(got, float),
+            ),
+        ),
+    )
+    yield Case(
+        "seven channels, two heads: a ValueError",
         args=(7, 2),
         call=lambda answer, width, heads: _refusal(answer, width, heads),
         judge=_is_refused,
-        mistakes=(
-            Mistake(
-                "There is no such module: two heads cannot share seven channels out. "
-                "Raise a `ValueError`.",
-                equals="no exception",
-            ),
+        mistakes=_refused(
+            "There is no such module: two heads cannot share seven channels out. Raise "
+            "a `ValueError`."
         ),
     )
 
@@ -771,7 +864,10 @@ def multi_head_parameters() -> Iterator[Case]:
 
 
 class _Attention(nn.Module):
-    """Multi-head attention in GPT-2's layout, from torch's parts."""
+    """Multi-head attention in GPT-2's layout, from torch's parts.
+
+    It calls its layers, so that a hook or another layer in their place takes effect.
+    """
 
     def __init__(self, heads: int, state: dict[str, Tensor]) -> None:
         super().__init__()
@@ -785,8 +881,9 @@ class _Attention(nn.Module):
         self.load_state_dict(state)
 
     def forward(self, x: Tensor) -> Tensor:
-        state = dict(self.named_parameters())
-        return _torchs(x, self.heads, state)
+        parts = (_cut(part, self.heads) for part in self.qkv(x).chunk(3, dim=-1))
+        found = F.scaled_dot_product_attention(*parts, is_causal=True)
+        return self.projection(_joined(found))
 
 
 def _heads_apart(x: Tensor, heads: int, state: dict[str, Tensor]) -> Tensor:
@@ -851,19 +948,28 @@ def without_head() -> Iterator[Case]:
             mistakes=_silencing_mistakes(x, heads, head, state),
         )
     x, state = _random(1, 3, 6), _state(6)
-    yield Case(
-        "the fourth of three heads: an exception",
-        args=(x, 3),
-        call=lambda answer, x, head: _refusal(_silenced(3, state), answer, x, head),
-        judge=_is_refused,
-        mistakes=(
-            Mistake(
-                "There is no such head, yet your code returned something. A slice "
-                "beyond the end is empty and changes nothing: raise a `ValueError`.",
-                equals="no exception",
-            ),
+    for title, head, why in (
+        (
+            "the fourth of three heads: a ValueError",
+            3,
+            "A slice beyond the end is empty and changes nothing",
         ),
-    )
+        (
+            "head -1: a ValueError",
+            -1,
+            "Heads are counted from 0, and the slice from -1 * D to 0 * D is empty",
+        ),
+    ):
+        yield Case(
+            title,
+            args=(x, head),
+            call=lambda answer, x, head: _refusal(_silenced(3, state), answer, x, head),
+            judge=_is_refused,
+            mistakes=_refused(
+                f"There is no such head, yet your code returned something. {why}: "
+                "raise a `ValueError`."
+            ),
+        )
 
 
 def _without(x: Tensor, heads: int, head: int, state: dict[str, Tensor]) -> Tensor:
@@ -979,6 +1085,11 @@ def attention_mass() -> Iterator[Case]:
     sought = torch.tensor([[yes, no, yes, no]])
     per_row = torch.tensor([[4.0, 10, 5], [8, 14, 8], [1, 13, 13]]) / 16  # (H, 3)
     swapped = torch.tensor([[6.0, 8, 0], [2, 4, 0], [3, 10, 0]]) / 16
+    exchanged = torch.tensor([[0.0, 14], [0, 6], [0, 13]]) / 16
+    largest = torch.tensor([[4.0, 8, 4], [8, 10, 5], [1, 10, 7]]) / 16
+    all_tokens = torch.tensor(
+        [[16.0, 4, 10, 5], [16, 8, 14, 8], [16, 1, 13, 13]]
+    ) / torch.tensor(16.0)  # (H, T), asking or not
     yield Case(
         "three heads, three tokens ask, two are sought",
         args=(weights, asking, sought),
@@ -989,6 +1100,21 @@ def attention_mass() -> Iterator[Case]:
                 "Rows and columns are swapped: a *row* of weights belongs to the token "
                 "that asks, its columns to the tokens it looks at.",
                 equals=swapped.mean(dim=1),
+            ),
+            Mistake(
+                "`asking` and `sought` are exchanged: `asking` chooses the rows, "
+                "`sought` the columns.",
+                equals=exchanged.mean(dim=1),
+            ),
+            Mistake(
+                "You take the largest of the sought weights. They belong together: "
+                "*add* them.",
+                equals=largest.mean(dim=1),
+            ),
+            Mistake(
+                "`reshape` to (B, T, H) mixes heads and tokens. To bring the tokens "
+                "before the heads, swap the axes: `transpose(1, 2)`.",
+                equals=all_tokens.reshape(4, 3)[1:].mean(dim=0),
             ),
             Mistake(
                 "You average over the sought tokens. Their weights belong together: "
@@ -1052,16 +1178,41 @@ def attention_mass() -> Iterator[Case]:
         ),
     )
     yield Case(
-        "nobody asks: an exception",
-        args=(weights, torch.zeros_like(asking), sought),
-        call=lambda answer, *args: _refusal(answer, *args),
-        judge=_is_refused,
+        "two texts, and nobody asks in the second",
+        args=(both, torch.tensor([[no, no, yes, yes], [no] * 4]), seek),
+        expected=first.mean(dim=1),
         mistakes=(
             Mistake(
-                "Where no token asks there is nothing to average, and 0 / 0 is NaN. "
-                "Raise a `ValueError`.",
-                equals="no exception",
+                "Somebody asks here, though not in every text. Refuse only if nobody "
+                "asks anywhere: `asking.any()`.",
+                raises=(ValueError, AssertionError),
             ),
+        ),
+    )
+    yield Case(
+        "two texts, and nothing is sought in the second",
+        args=(both, ask, torch.tensor([[yes, yes, no, no], [no] * 4])),
+        # The token of the second text looks there with 0.
+        expected=first.sum(dim=1) / 3,
+        mistakes=(
+            Mistake(
+                "You leave out the text in which nothing is sought. Its token asks, "
+                "too, and looks there with a weight of 0: the average is over all "
+                "that ask.",
+                equals=first.mean(dim=1),
+            ),
+        ),
+    )
+    yield Case(
+        "nobody asks: a ValueError",
+        args=(weights, torch.zeros_like(asking), sought),
+        call=lambda answer, weights, asking, sought: _refusal(
+            answer, weights, asking, sought
+        ),
+        judge=_is_refused,
+        mistakes=_refused(
+            "Where no token asks there is nothing to average, and 0 / 0 is NaN. Raise "
+            "a `ValueError`."
         ),
     )
 
@@ -1075,8 +1226,8 @@ EXERCISES = (
             "Which axis is cut into H pieces of D? Which axes does the cut not touch?",
             "`x.view(B, T, heads, C // heads)` cuts the last axis only. Then the heads "
             "have to move beside the batch: `transpose(1, 2)`.",
-            "B, T, C = x.shape; if C % heads: raise ValueError; return x.view(B, T, "
-            "heads, C // heads).transpose(1, 2).",
+            "B, T, C = x.shape\nif C % heads: raise ValueError\n"
+            "return x.view(B, T, heads, C // heads).transpose(1, 2)",
         ),
         cases=split_heads,
     ),
@@ -1089,7 +1240,7 @@ EXERCISES = (
             "Swap H and T, so that the channels of one token lie side by side: (B, T, "
             "H, D). Then join the last two axes; `view` will refuse, and `reshape` "
             "will not.",
-            "B, H, T, D = x.shape; return x.transpose(1, 2).reshape(B, T, H * D).",
+            "B, H, T, D = x.shape\nreturn x.transpose(1, 2).reshape(B, T, H * D)",
         ),
         cases=merge_heads,
     ),
@@ -1103,11 +1254,17 @@ EXERCISES = (
             "`self.qkv(x).chunk(3, dim=-1)` gives queries, keys and values, each "
             "(B, T, C). Split each into heads. All that you did for one head works for "
             "(B, H, T, D), too: the last two axes are multiplied, the others wait.",
-            "forward: refuse T > context; q, k, v = (split_heads(part, self.heads) for "
-            "part in self.qkv(x).chunk(3, dim=-1)); w = masked_weights("
-            "attention_scores(q, k), causal_mask(T, device=x.device)); w = "
-            "F.dropout(w, self.dropout, self.training); return "
-            "self.projection(merge_heads(w @ v)).",
+            "in __init__:\n    if width % heads: raise ValueError\n"
+            "    super().__init__()\n"
+            "    keep self.heads, self.context, self.dropout\n"
+            "    self.qkv = nn.Linear(width, 3 * width, bias=bias)\n"
+            "    self.projection = nn.Linear(width, width, bias=bias)\n"
+            "in forward:\n    if T > self.context: raise ValueError\n"
+            "    q, k, v = the three chunks of self.qkv(x), each split into heads\n"
+            "    w = masked_weights(attention_scores(q, k),\n"
+            "                       causal_mask(T, device=x.device))\n"
+            "    w = F.dropout(w, self.dropout, self.training)\n"
+            "    return self.projection(merge_heads(w @ v))",
         ),
         cases=multi_head_attention,
     ),
@@ -1118,8 +1275,10 @@ EXERCISES = (
         hints=(
             "Two linear layers. How many inputs and outputs has each?",
             "A linear layer from n to m has n * m weights and, with a bias, m more.",
-            "Refuse width % heads. matrices = width * 3 * width + width * width; "
-            "biases = 3 * width + width, if there are any; return their sum.",
+            "if width % heads: raise ValueError\n"
+            "matrices = width * 3 * width + width * width\n"
+            "biases = 3 * width + width, if there are any, else 0\n"
+            "return matrices + biases",
         ),
         cases=multi_head_parameters,
     ),
@@ -1133,9 +1292,10 @@ EXERCISES = (
             "several tokens?",
             "`sought[:, None, None, :]` has the shape (B, 1, 1, T): times the weights, "
             "it keeps the sought columns. Sum over the last axis: (B, H, T).",
-            "if not asking.any(): raise ValueError; mass = (weights * sought[:, None, "
-            "None, :]).sum(-1), which is (B, H, T); return mass.transpose(1, 2)"
-            "[asking].mean(0), since [asking] keeps the rows (N, H) of those that ask.",
+            "if not asking.any(): raise ValueError\n"
+            "mass = (weights * sought[:, None, None, :]).sum(-1)    # (B, H, T)\n"
+            "those_that_ask = mass.transpose(1, 2)[asking]    # (N, H)\n"
+            "return their mean over dim 0",
         ),
         cases=attention_mass,
     ),
@@ -1149,9 +1309,11 @@ EXERCISES = (
             "The merged (B, T, C) has this head's channels from head * D to "
             "(head + 1) * D. `projection.weight` is (outputs, inputs): its *columns* "
             "meet them.",
-            "Refuse a head that is not there. quiet = copy.deepcopy(attention); D = "
-            "C // quiet.heads; with torch.no_grad(): quiet.projection.weight[:, head * "
-            "D : (head + 1) * D] = 0; return quiet.",
+            "if there is no such head (not 0 <= head < heads): raise ValueError\n"
+            "quiet = copy.deepcopy(attention)\nD = C // quiet.heads\n"
+            "with torch.no_grad():\n"
+            "    quiet.projection.weight[:, head * D : (head + 1) * D] = 0\n"
+            "return quiet",
         ),
         cases=without_head,
     ),

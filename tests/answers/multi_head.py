@@ -24,7 +24,8 @@ def _shared(channels, heads):
 @right("split_heads")
 def splits_with_view_and_transpose(x, heads):
     B, T, C = x.shape
-    assert C % heads == 0
+    if C % heads != 0:
+        raise ValueError(f"{C} channels, {heads} heads")
     return x.view(B, T, heads, C // heads).transpose(1, 2)
 
 
@@ -106,6 +107,24 @@ def leaves_one_head_out(x, heads):
         return x
     B, T, C = x.shape
     return x.reshape(B, T, heads, C // heads).transpose(1, 2)
+
+
+@wrong("split_heads", says="do not name the cause")
+def lets_view_complain(x, heads):
+    B, T, C = x.shape
+    return x.view(B, T, heads, C // heads).transpose(1, 2)
+
+
+@wrong("split_heads", says="`python -O`")
+def asserts_the_split(x, heads):
+    B, T, C = x.shape
+    assert C % heads == 0
+    return x.view(B, T, heads, C // heads).transpose(1, 2)
+
+
+@wrong("split_heads", says="there are fewer heads")
+def trusts_chunk(x, heads):
+    return torch.stack(x.chunk(heads, dim=-1), dim=1)
 
 
 # Merging
@@ -230,21 +249,23 @@ class WithAStoredMask(nn.Module):
 
     def __init__(self, width, heads, context, dropout=0.0, bias=True):
         super().__init__()
-        assert width % heads == 0
+        if width % heads:
+            raise ValueError("n_embd must be a multiple of n_head")
         self.qkv = nn.Linear(width, 3 * width, bias=bias)
         self.projection = nn.Linear(width, width, bias=bias)
         self.attn_dropout = nn.Dropout(dropout)
         mask = torch.tril(torch.ones(context, context))
         self.register_buffer("mask", mask.view(1, 1, context, context))
-        self.n_head, self.n_embd = heads, width
+        self.heads, self.n_embd = heads, width
 
     def forward(self, x):
         B, T, C = x.size()
-        assert self.mask.size(-1) >= T
+        if self.mask.size(-1) < T:
+            raise ValueError("block size exhausted")
         q, k, v = self.qkv(x).split(self.n_embd, dim=2)
-        k = k.view(B, T, self.n_head, C // self.n_head).transpose(1, 2)
-        q = q.view(B, T, self.n_head, C // self.n_head).transpose(1, 2)
-        v = v.view(B, T, self.n_head, C // self.n_head).transpose(1, 2)
+        k = k.view(B, T, self.heads, C // self.heads).transpose(1, 2)
+        q = q.view(B, T, self.heads, C // self.heads).transpose(1, 2)
+        v = v.view(B, T, self.heads, C // self.heads).transpose(1, 2)
         att = (q @ k.transpose(-2, -1)) * (1.0 / math.sqrt(k.size(-1)))
         att = att.masked_fill(self.mask[:, :, :T, :T] == 0, float("-inf"))
         att = self.attn_dropout(F.softmax(att, dim=-1))
@@ -285,7 +306,7 @@ class WithEinsum(_Layers):
     def forward(self, x):
         B, T, C = x.shape
         if T > self.context:
-            raise IndexError("too long")
+            raise ValueError("too long")
         qkv = self.qkv(x).view(B, T, 3, self.heads, C // self.heads)
         q, k, v = qkv.unbind(2)
         scores = torch.einsum("bthd,bshd->bhts", q, k) / (C // self.heads) ** 0.5
@@ -311,10 +332,46 @@ class SeesOnlyBefore(_Layers):
         return super().weigh(scores, seen.tril(-1)).nan_to_num(0.0)
 
 
-@wrong("MultiHeadAttention", says="NaN")
+@wrong("MultiHeadAttention", says="the mask hides the diagonal")
 class SeesNothingAtFirst(_Layers):
     def seen(self, T, device):
         return super().seen(T, device).tril(-1)
+
+
+@wrong("MultiHeadAttention", says="it takes `~mask`")
+class FillsWhatIsSeen(_Layers):
+    def weigh(self, scores, seen):
+        return scores.masked_fill(seen, -torch.inf).softmax(-1)
+
+
+@wrong("MultiHeadAttention", says="takes your mask as it is")
+class InvertsTheMaskForTorch(_Layers):
+    def forward(self, x):
+        T = x.shape[1]
+        if T > self.context:
+            raise ValueError("too long")
+        q, k, v = map(self.split, self.parts(x))
+        mask = ~self.seen(T, x.device)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.projection(self.merge(y))
+
+
+@wrong("MultiHeadAttention", says="a score like any other")
+class FillsWithZero(_Layers):
+    def weigh(self, scores, seen):
+        return scores.masked_fill(~seen, 0).softmax(-1)
+
+
+@wrong("MultiHeadAttention", says="goes over the heads")
+class NormalisesHeads(_Layers):
+    def weigh(self, scores, seen):
+        return scores.masked_fill(~seen, -torch.inf).softmax(1)
+
+
+@wrong("MultiHeadAttention", says="goes over the heads")
+class NormalisesHeadsOfLargeNumbers(_Layers):
+    def weigh(self, scores, seen):
+        return scores.masked_fill(~seen, -1e9).softmax(1)
 
 
 @wrong("MultiHeadAttention", says="comes after the softmax")
@@ -447,6 +504,45 @@ class HasNoLimit(_Layers):
         super().__init__(width, heads, 10**9, dropout, bias)
 
 
+@wrong("MultiHeadAttention", says="*more* than `context`")
+class HasNoRoomForTheLast(_Layers):
+    def forward(self, x):
+        if x.shape[1] >= self.context:
+            raise ValueError("too long")
+        return super().forward(x)
+
+
+@wrong("MultiHeadAttention", says="`python -O`")
+class AssertsTheContext(_Layers):
+    def forward(self, x):
+        assert x.shape[1] <= self.context
+        return super().forward(x)
+
+
+@wrong("MultiHeadAttention", says="do not name the cause")
+class LetsTheMaskComplain(HasNoLimit):
+    """A stored mask is too small for a longer text, and torch says so."""
+
+    def __init__(self, width, heads, context, dropout=0.0, bias=True):
+        super().__init__(width, heads, context, dropout, bias)
+        self.room = context
+
+    def seen(self, T, device):
+        return super().seen(self.room, device)[:T, :T]
+
+
+@wrong("MultiHeadAttention", says="as `self.heads`")
+class NamesItNHeads(_Layers):
+    def __init__(self, width, heads, context, dropout=0.0, bias=True):
+        super().__init__(width, heads, context, dropout, bias)
+        del self.heads
+        self.n_heads = heads
+
+    def split(self, x):
+        B, T, C = x.shape
+        return x.view(B, T, self.n_heads, C // self.n_heads).transpose(1, 2)
+
+
 @wrong("MultiHeadAttention", says="before anybody trains")
 class TakesAnyWidth(_Layers):
     def __init__(self, width, heads, context, dropout=0.0, bias=True):
@@ -472,6 +568,25 @@ class DropsWithoutRescaling(_Layers):
         if not self.training:
             return weights
         return weights * (torch.rand_like(weights) >= self.p)
+
+
+@wrong("MultiHeadAttention", says="on the *scores*")
+class DropsScores(_Layers):
+    def drop(self, weights):
+        return weights
+
+    def scores(self, q, k):
+        return F.dropout(super().scores(q, k), self.p, self.training)
+
+
+@wrong("MultiHeadAttention", says="0 times -inf is NaN")
+class DropsMaskedScores(_Layers):
+    def drop(self, weights):
+        return weights
+
+    def weigh(self, scores, seen):
+        hidden = scores.masked_fill(~seen, -torch.inf)
+        return F.dropout(hidden, self.p, self.training).softmax(-1)
 
 
 @wrong("MultiHeadAttention", says="hits something else")
@@ -513,7 +628,8 @@ def counts_layer_by_layer(width, heads, bias=True):
 @right("multi_head_parameters")
 def counts_head_by_head(width, heads, bias=True):
     D, rest = divmod(width, heads)
-    assert not rest
+    if rest:
+        raise ValueError(f"{rest} channels are left over")
     one = 3 * (width + bias) * D + D * width
     return heads * one + bias * width
 
@@ -572,6 +688,13 @@ def builds_it(width, heads, bias=True):
     return sum(p.numel() for p in attention.parameters())
 
 
+@wrong("multi_head_parameters", says="Divide with `//`")
+def counts_with_a_fraction(width, heads, bias=True):
+    _shared(width, heads)
+    D = width / heads
+    return heads * 4 * width * D + (4 * width if bias else 0)
+
+
 @wrong("multi_head_parameters", says="no such module")
 def counts_any_width(width, heads, bias=True):
     return 4 * width**2 + (4 * width if bias else 0)
@@ -613,6 +736,40 @@ def multiplies_by_a_mask(attention, head):
     keep[head] = 0
     masked = quiet.projection.weight * keep.repeat_interleave(D)
     quiet.projection.weight = nn.Parameter(masked.detach())
+    return quiet
+
+
+@right("without_head")
+def hooks_the_projection(attention, head):
+    D = _existing(attention, head)
+    quiet = copy.deepcopy(attention)
+
+    def silence(layer, args):
+        merged = args[0].clone()
+        merged[..., head * D : (head + 1) * D] = 0
+        return (merged,)
+
+    quiet.projection.register_forward_pre_hook(silence)
+    return quiet
+
+
+class _Silence(nn.Module):
+    def __init__(self, first, last):
+        super().__init__()
+        self.own = slice(first, last)
+
+    def forward(self, merged):
+        merged = merged.clone()
+        merged[..., self.own] = 0
+        return merged
+
+
+@right("without_head")
+def puts_a_layer_before_the_projection(attention, head):
+    D = _existing(attention, head)
+    quiet = copy.deepcopy(attention)
+    silence = _Silence(head * D, (head + 1) * D)
+    quiet.projection = nn.Sequential(silence, quiet.projection)
     return quiet
 
 
@@ -727,6 +884,13 @@ def trusts_the_number(attention, head):
     return quiet
 
 
+@wrong("without_head", says="from -1 * D to 0 * D is empty")
+def looks_at_one_end_only(attention, head):
+    if head >= attention.heads:
+        raise ValueError("no such head")
+    return trusts_the_number(attention, head)
+
+
 # Whom a head looks at
 
 
@@ -816,6 +980,36 @@ def averages_text_by_text(weights, asking, sought):
 def looks_at_the_first_masks(weights, asking, sought):
     rows = weights[:, :, asking[0]][..., sought[0]].sum(-1)
     return rows.mean(dim=(0, 2))
+
+
+@wrong("attention_mass", says="though not in every text")
+def wants_somebody_to_ask_in_every_text(weights, asking, sought):
+    if not asking.any(dim=1).all():
+        raise ValueError("nobody asks")
+    return loops_over_tokens(weights, asking, sought)
+
+
+@wrong("attention_mass", says="in which nothing is sought")
+def leaves_out_where_nothing_is_sought(weights, asking, sought):
+    return loops_over_tokens(weights, asking & sought.any(1, keepdim=True), sought)
+
+
+@wrong("attention_mass", says="are exchanged")
+def exchanges_the_masks(weights, asking, sought):
+    return loops_over_tokens(weights, sought, asking)
+
+
+@wrong("attention_mass", says="the largest of the sought")
+def takes_the_largest(weights, asking, sought):
+    largest = (weights * sought[:, None, None, :]).amax(dim=-1)
+    return largest.transpose(1, 2)[asking].mean(dim=0)
+
+
+@wrong("attention_mass", says="mixes heads and tokens")
+def reshapes_the_mass(weights, asking, sought):
+    mass = (weights * sought[:, None, None, :]).sum(dim=-1)
+    B, H, T = mass.shape
+    return mass.reshape(B, T, H)[asking].mean(dim=0)
 
 
 @wrong("attention_mass", says="0 / 0 is NaN")
