@@ -189,6 +189,11 @@ def masked_weights() -> Iterator[Case]:
         "the last two, with `dim=-1`; a mask that lacks axes broadcasts by itself.",
         raises=(RuntimeError, IndexError, ValueError),
     )
+    axis = Mistake(
+        "Weights of different heads sum to 1, not those of one row: the softmax runs "
+        "over axis 1. With axes in front the last one is no longer axis 1: `dim=-1`.",
+        when=_shares_between_heads,
+    )
     some = torch.rand(2, 1, 5, 7, generator=_seeded(1)) < 0.5
     some[..., 0] = True
     yield Case(
@@ -197,7 +202,7 @@ def masked_weights() -> Iterator[Case]:
         expected=_by_torch,
         gradient=True,
         any_device=True,
-        mistakes=(fits, nan, sums),
+        mistakes=(fits, axis, nan, sums),
     )
     yield Case(
         "a hidden score of 900 beside visible ones of 0 and 1",
@@ -255,7 +260,7 @@ def masked_weights() -> Iterator[Case]:
         mistakes=(
             Mistake(
                 "-1e9 does not exist in float16, whose largest number is 65,504. Hide "
-                "with `-math.inf`, which every float type has.",
+                "with `-math.inf`, which is a number of float16 as well.",
                 raises=RuntimeError,
                 mentions="overflow",
             ),
@@ -272,6 +277,12 @@ def masked_weights() -> Iterator[Case]:
             nan,
         ),
     )
+
+
+def _shares_between_heads(got: Tensor) -> bool:
+    """Whether axis 1 sums to 1 wherever anything is left."""
+    sums = got.nan_to_num().sum(1)
+    return bool(((sums - 1).abs() < 1e-6)[sums != 0].all())
 
 
 # Stolen score
@@ -313,6 +324,26 @@ def stolen_score() -> Iterator[Case]:
                     )
                     for seen in (3, 1)
                 ),
+            ),
+            Mistake(
+                "The logarithm is of another base. Scores are undone by the natural "
+                "one: `.log()`, not `log2` or `log10`.",
+                when=lambda got: any(
+                    math.isclose(
+                        float(got),
+                        math.log(seen) + math.log(4 / seen) / math.log(base),
+                        abs_tol=1e-6,
+                    )
+                    for seen in (3, 1)
+                    for base in (2, 10)
+                ),
+            ),
+            Mistake(
+                "A column is added up: `sum(-2)`. The weights of a *row* sum to 1, so "
+                "what is missing is missing from the row: `sum(-1)`.",
+                equals=torch.tensor(
+                    8 * (1 - 1 / 8 - 6 / 11), dtype=torch.float64
+                ).log(),
             ),
             Mistake(
                 "The score of the visible token is missing. log(w_hidden / w_seen) is "
@@ -358,20 +389,22 @@ def stolen_score() -> Iterator[Case]:
             ),
         ),
     )
-    faint = _normal(4, 4, seed=5)
-    faint[2] = torch.tensor([-900.0, 1.0, 0.5, 2.0])
-    yield Case(
-        "a visible weight that was rounded to 0",
-        args=_stolen(faint),
-        expected=torch.tensor(2.0, dtype=torch.float64),
-        mistakes=(
-            Mistake(
-                "You compare with a visible weight that happens to be 0. Take the "
-                "largest one (or all of them, with `logsumexp`).",
-                when=lambda got: not bool(got.isfinite().all()),
+    for place, name in ((0, "first"), (2, "last")):
+        faint = _normal(4, 4, seed=5)
+        faint[2] = torch.tensor([0.5, 1.0, 0.5, 2.0])
+        faint[2, place] = -900.0
+        yield Case(
+            f"the {name} visible weight was rounded to 0",
+            args=_stolen(faint),
+            expected=torch.tensor(2.0, dtype=torch.float64),
+            mistakes=(
+                Mistake(
+                    "You compare with a visible weight that happens to be 0. Take the "
+                    "largest one (or all of them, with `logsumexp`).",
+                    when=lambda got: not bool(got.isfinite().all()),
+                ),
             ),
-        ),
-    )
+        )
 
 
 def _stolen(scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -383,21 +416,16 @@ def _stolen(scores: Tensor) -> tuple[Tensor, Tensor]:
 # Dropout
 
 
-def _dropped(answer: Callable, x: Tensor, p: float) -> tuple[Tensor, Tensor]:
-    return x.clone(), answer(x, p)
-
-
-def _judge_dropped(p: float) -> Callable[[tuple[Tensor, Tensor]], str | None]:
+def _judge_dropped(x: Tensor, p: float) -> Callable[[Tensor], str | None]:
     """Are there zeros at a rate of p, in no pattern, and the others x / (1 - p)?"""
 
-    def judged(given: tuple[Tensor, Tensor]) -> str | None:
-        x, got = given
+    def judged(got: Tensor) -> str | None:
         if not isinstance(got, Tensor) or got.shape != x.shape:
-            return f"Your code returned {got!r:.60}, expected a tensor like x."
+            return "Expected a tensor of the shape of x."
         if got.dtype != x.dtype:
             return f"The result is of {got.dtype}, x of {x.dtype}: keep the type."
         zeros = got == 0
-        scale = (got / x)[~zeros]
+        scale = (got / x.to(got.device))[~zeros]
         rate = zeros.double().mean().item()
         if not zeros.any():
             return "Nothing was dropped, though `training` is True."
@@ -496,15 +524,13 @@ def dropout() -> Iterator[Case]:
     yield Case(
         "training with p = 0.3: zeros, and the others rescaled",
         args=(x, 0.3),
-        call=_dropped,
-        judge=_judge_dropped(0.3),
+        judge=_judge_dropped(x, 0.3),
         any_device=True,
     )
     yield Case(
         "p = 0.9, in float64",
         args=(x.double(), 0.9),
-        call=_dropped,
-        judge=_judge_dropped(0.9),
+        judge=_judge_dropped(x.double(), 0.9),
     )
     yield Case(
         "the generator decides what is dropped",
@@ -627,8 +653,10 @@ def _is_refused(got: Any) -> str | None:
     return f"Your module gave {got}, expected a `ValueError`."
 
 
-def _refusal(cls: type, x: Tensor, *weights: Tensor) -> str:
-    module = _head(cls, weights, context=4).eval()
+def _refusal(
+    cls: type, x: Tensor, queries: Tensor, keys: Tensor, values: Tensor
+) -> str:
+    module = _head(cls, (queries, keys, values), context=4).eval()
     try:
         module(x)
     except Exception as error:
@@ -636,9 +664,11 @@ def _refusal(cls: type, x: Tensor, *weights: Tensor) -> str:
     return "no exception"
 
 
-def _changes_before(cls: type, x: Tensor, *weights: Tensor) -> str:
+def _changes_before(
+    cls: type, x: Tensor, queries: Tensor, keys: Tensor, values: Tensor
+) -> str:
     """Whether outputs before t stay the same bit for bit when x changes from t on."""
-    module = _head(cls, weights, context=x.shape[1]).eval()
+    module = _head(cls, (queries, keys, values), context=x.shape[1]).eval()
     before = module(x)
     for t in range(1, x.shape[1]):
         later = x.clone()
@@ -651,11 +681,14 @@ def _changes_before(cls: type, x: Tensor, *weights: Tensor) -> str:
     return "bit for bit the same"
 
 
-def _how_it_drops(cls: type, x: Tensor, *weights: Tensor) -> str:
+def _how_it_drops(
+    cls: type, x: Tensor, queries: Tensor, keys: Tensor, values: Tensor
+) -> str:
     """Where the dropout of the reader's head is, told from outputs alone.
 
     All values are 1, so each output is the sum of the weights of its row.
     """
+    weights = queries, keys, values
     module = _head(cls, weights, context=x.shape[1], dropout=0.5)
     module.eval()
     outputs = module(x)
@@ -673,6 +706,27 @@ def _how_it_drops(cls: type, x: Tensor, *weights: Tensor) -> str:
     if abs(sums.mean().item() - 1) > 0.05:
         return "another rate"
     return "on the weights, in training only"
+
+
+def _rate(
+    cls: type, x: Tensor, queries: Tensor, keys: Tensor, values: Tensor, p: float | None
+) -> str:
+    """How often position 0 loses the only weight it has; p = None gives no argument."""
+    head_width, width = queries.shape
+    given = () if p is None else (p,)
+    try:
+        module = build(cls, width, head_width, x.shape[1], *given).to(x).train()
+    except TypeError:
+        if p is None:
+            return "it cannot be left out"
+        raise
+    outputs = torch.cat([module(x) for _ in range(500)])[:, 0]  # (N, D)
+    share = (outputs == 0).all(-1).double().mean().item()
+    # 1,000 draws: three standard deviations of their share are less than 0.05.
+    for rate in (0.0, 0.2, 0.5):
+        if abs(share - rate) < 0.05:
+            return f"{rate:.0%} of the weights"
+    return f"{share:.0%} of the weights"
 
 
 def causal_head() -> Iterator[Case]:
@@ -815,12 +869,51 @@ def causal_head() -> Iterator[Case]:
             ),
         ),
     )
+    handed_on = (
+        "Hand the `dropout` of `__init__` on: `Dropout(dropout)`. Without a number "
+        "`nn.Dropout()` and `F.dropout(...)` take 0.5."
+    )
+    yield Case(
+        "dropout 0.2 in training",
+        args=(x.float(), *(weight.float() for weight in weights), 0.2),
+        call=_rate,
+        expected="20% of the weights",
+        mistakes=(
+            Mistake(
+                f"Half of the weights are dropped; 0.2 was asked for. {handed_on}",
+                equals="50% of the weights",
+            ),
+        ),
+    )
+    yield Case(
+        "training without a word about dropout: nothing is dropped",
+        args=(x.float(), *(weight.float() for weight in weights), None),
+        call=_rate,
+        expected="0% of the weights",
+        mistakes=(
+            Mistake(
+                "`dropout` has a default, so that one can leave it out: `dropout: "
+                "float = 0.0`.",
+                equals="it cannot be left out",
+            ),
+            Mistake(
+                "Nobody asked for dropout: its default is 0.0.",
+                when=lambda got: True,
+            ),
+        ),
+    )
     yield Case(
         "five tokens, a context of four: a ValueError",
         args=(x, *weights),
         call=_refusal,
         judge=_is_refused,
         mistakes=(
+            Mistake(
+                "An `assert` is for what can only be a mistake in your own code, and "
+                "Python may leave it out (`python -O`). What a caller does wrong is "
+                "told by `raise ValueError(...)`.",
+                equals="AssertionError",
+            ),
             Mistake(
                 "The mask is smaller than the scores, so the shapes clash somewhere "
                 "inside. Say what is wrong at once: if T is more than the context, "
@@ -839,32 +932,45 @@ def causal_head() -> Iterator[Case]:
 # Leak detector
 
 
-class _Linked:
+class _Linked(nn.Module):
     """A toy model: position t adds up what it knows of the tokens it has links to.
 
-    It refuses ids outside of its vocabulary, as an embedding does.
+    It refuses ids outside of its vocabulary, as an embedding does. If `first` is given,
+    only texts that begin with this id have links to later tokens. If `noisy`, it
+    answers differently each time, until it is told to rest.
     """
 
-    def __init__(
-        self, links: Tensor, text: int | None = None, calls_differ: bool = False
-    ) -> None:
-        self.links, self.text, self.calls_differ = links, text, calls_differ
+    def __init__(self, links: Tensor, first: int | None, noisy: bool) -> None:
+        super().__init__()
+        self.links, self.first, self.noisy = links, first, noisy
         self.table = _normal(7, 7, seed=20)  # (V, V)
         self.noise = _seeded(21)
+        self.told = False
 
-    def __call__(self, ids: Tensor) -> Tensor:
+    def train(self, mode: bool = True) -> _Linked:
+        self.told = True
+        return super().train(mode)
+
+    def forward(self, ids: Tensor) -> Tensor:
         if ids.is_floating_point() or ids.min() < 0 or ids.max() > 6:
             raise Complaint(
                 f"Your detector shows the model the ids {ids.unique().tolist()}; they "
                 "must be whole numbers from 0 to V - 1 = 6. V is the last axis of the "
                 "logits, and `% V` keeps a number below it."
             )
+        if ids.shape[-1] != len(self.links):
+            raise Complaint(
+                f"Your detector shows the model texts of {ids.shape[-1]} tokens; those "
+                f"of `ids` have {len(self.links)}. Change tokens, and keep the length: "
+                "a model may round differently when it computes with other sizes, and "
+                "then no bits can be compared."
+            )
         links = self.links.to(self.table)
-        if self.text is not None:  # the future leaks in one text of the batch only
-            links = links.tril().expand(len(ids), *links.shape).clone()
-            links[self.text] = self.links.to(self.table)
+        if self.first is not None:
+            leaks = (ids[..., :1, None] == self.first).to(links)  # (B, 1, 1)
+            links = leaks * links + (1 - leaks) * links.tril()
         logits = links @ self.table[ids]  # (B, T, V)
-        if self.calls_differ:
+        if self.noisy and self.training:
             logits = logits + torch.randn(logits.shape, generator=self.noise)
         return logits
 
@@ -880,21 +986,18 @@ TEXTS = torch.tensor([[6, 0, 3, 0, 6], [2, 6, 6, 1, 0]])
 
 
 def _found(
-    answer: Callable,
-    ids: Tensor,
-    links: Tensor,
-    text: int | None = None,
-    calls_differ: bool = False,
+    answer: Callable, ids: Tensor, links: Tensor, first: int | None = None
 ) -> Any:
-    return answer(_Linked(links, text, calls_differ), ids)
+    return answer(_Linked(links, first, noisy=False), ids)
 
 
-def _raised(*args: Any) -> str:
+def _of_a_noisy_model(answer: Callable, ids: Tensor, links: Tensor) -> str:
+    model = _Linked(links, None, noisy=True)
     try:
-        got = _found(*args)
+        got = answer(model, ids)
     except Exception as error:
         return type(error).__name__
-    return f"{got}"
+    return "the mode was changed" if model.told else f"{got}"
 
 
 def leaks() -> Iterator[Case]:
@@ -949,6 +1052,21 @@ def leaks() -> Iterator[Case]:
             kind,
         ),
     )
+    yield Case(
+        "position 3 sees token 4, but a thousandth of it",
+        args=(TEXTS, _with_links((3, 4), strength=1e-3)),
+        call=_found,
+        expected=[3],
+        mistakes=(
+            Mistake(
+                "Not found. The leak moves the logits by a thousandth, and changes no "
+                "most likely token. Compare all the logits, not their `argmax`, and "
+                "without a tolerance.",
+                equals=[],
+            ),
+            kind,
+        ),
+    )
     for pair in ((1, 2), (0, 3), (2, 4)):
         looking, seen = pair
         yield Case(
@@ -992,25 +1110,40 @@ def leaks() -> Iterator[Case]:
     )
     yield Case(
         "only the second text of the batch leaks",
-        args=(TEXTS, _with_links((1, 3)), 1),
+        args=(TEXTS, _with_links((1, 3)), 2),
         call=_found,
         expected=[1],
         mistakes=(
             Mistake(
-                "The leak shows in the second text only. Change the token in *every* "
-                "text, and look at all of them.",
+                "The leak shows in the second text only. Change the token in every "
+                "text, and compare all of them.",
                 equals=[],
             ),
             kind,
         ),
     )
-    for text in range(7):
+    yield Case(
+        "a text of zeros",
+        args=(torch.zeros(2, 5).long(), _with_links((1, 3))),
+        call=_found,
+        expected=[1],
+        mistakes=(
+            Mistake(
+                "Not found. Every token of this text is 0; is the changed one another? "
+                "V is the last axis of the logits. The largest id of a text says "
+                "nothing about it.",
+                equals=[],
+            ),
+            kind,
+        ),
+    )
+    for first in range(7):
         yield Case(
-            f"a changed token must really be another one: text {text} leaks",
+            f"a changed token must be another one: text {first} leaks",
             args=(
                 torch.arange(7)[:, None].expand(7, 5).clone(),
                 _with_links((0, 1)),
-                text,
+                first,
             ),
             call=_found,
             expected=[0],
@@ -1026,10 +1159,16 @@ def leaks() -> Iterator[Case]:
         )
     yield Case(
         "a model that answers differently each time: a ValueError",
-        args=(TEXTS, _with_links(), None, True),
-        call=_raised,
+        args=(TEXTS, _with_links()),
+        call=_of_a_noisy_model,
         expected="ValueError",
         mistakes=(
+            Mistake(
+                "Your detector switches the model's mode. The mode is the caller's: "
+                "who forgot `model.eval()` must hear of it, and not go on with "
+                "dropout. Leave it alone, and raise a `ValueError`.",
+                equals="the mode was changed",
+            ),
             Mistake(
                 "This model is as random as one with dropout switched on, so a "
                 "comparison means nothing. Ask it twice about the same ids first, and "
@@ -1050,7 +1189,8 @@ EXERCISES = (
             "t = 1?",
             "A matrix of True, from which what lies above the diagonal is taken away. "
             "torch calls the lower triangle `tril`.",
-            "return torch.ones(length, length, dtype=torch.bool, device=device).tril()",
+            "ones = bools, all True, (length, length), on the device\n"
+            "return the lower triangle of ones (tril)",
         ),
         cases=causal_mask,
     ),
@@ -1063,9 +1203,11 @@ EXERCISES = (
             "token. How large was its weight?",
             "w_hidden / w_seen = exp(s_hidden - s_seen), for any visible token of the "
             "same row. Three of these four you know.",
-            "seen = weights[..., -2, :-1]; share, place = seen.max(-1); score = the "
-            "score at that place in scores[..., -2, :-1] (gather); return score + "
-            "log((1 - seen.sum(-1)) / share).",
+            "seen = weights[..., -2, :-1]\n"
+            "share, place = the largest of seen, and where it is\n"
+            "score = scores[..., -2, :-1] at this place (gather)\n"
+            "missing = 1 - sum of seen over the last axis\n"
+            "return score + log(missing / share)",
         ),
         cases=stolen_score,
     ),
@@ -1079,9 +1221,11 @@ EXERCISES = (
             "`scores.masked_fill(~mask, -math.inf)`, then softmax over `dim=-1`. A row "
             "that sees nothing is 0 / 0: find it with `(~mask).all(dim=-1, "
             "keepdim=True)`, and give it other scores first.",
-            "hidden = ~mask; empty = hidden.all(-1, keepdim=True); fill the scores "
-            "with -inf where hidden, then with 0 where empty; take the softmax over "
-            "dim=-1; fill the result with 0 where hidden.",
+            "hidden = ~mask\n"
+            "empty = hidden.all(dim=-1, keepdim=True)\n"
+            "scores = scores with -inf where hidden, then 0 where empty\n"
+            "weights = softmax of scores over dim=-1\n"
+            "return weights with 0 where hidden",
         ),
         cases=masked_weights,
     ),
@@ -1095,9 +1239,10 @@ EXERCISES = (
             "`torch.rand(x.shape, generator=generator, device=x.device) < p` is True "
             "with probability p. What is left is divided by 1 - p; p = 1 leaves "
             "nothing.",
-            "if not training or p == 0: return x. If p == 1: return zeros like x. "
-            "dropped = torch.rand(...) < p; return x.masked_fill(dropped, 0) / (1 - "
-            "p).",
+            "if not training or p == 0: return x\n"
+            "if p == 1: return zeros like x\n"
+            "dropped = torch.rand(...) < p   (shape, generator, device)\n"
+            "return (x with 0 where dropped) / (1 - p)",
         ),
         cases=dropout,
     ),
@@ -1110,11 +1255,14 @@ EXERCISES = (
             "the scores and the values. What has to be made once, in `__init__`?",
             "`self.register_buffer('mask', causal_mask(context), persistent=False)` "
             "keeps the mask with the module. In `forward` cut it to T x T.",
-            "in `__init__`: three nn.Linear(width, head_width, bias=False) called "
-            "query, key and value, a Dropout(dropout), the buffer. In `forward`: "
-            "refuse T > context; scores = attention_scores(query(x), key(x)); weights "
-            "= masked_weights(scores, mask[:T, :T]); return dropout(weights) @ "
-            "value(x).",
+            "in __init__:\n    super().__init__()\n"
+            "    self.query, self.key, self.value = three linear layers\n"
+            "    self.dropout = Dropout(dropout)\n"
+            "    the mask as a buffer\n"
+            "in forward:\n    T = x.shape[1]; if T > context: raise ValueError\n"
+            "    scores = attention_scores(self.query(x), self.key(x))\n"
+            "    weights = masked_weights(scores, self.mask[:T, :T])\n"
+            "    return self.dropout(weights) @ self.value(x)",
         ),
         cases=causal_head,
     ),
@@ -1128,10 +1276,14 @@ EXERCISES = (
             "For each t from 1 on: in a fresh `ids.clone()`, set `[:, t]` to `(ids[:, "
             "t] + 1) % V`, where V is the last axis of the logits. Compare the outputs "
             "at `[:, :t]`, with `!=`.",
-            "logits = model(ids); raise ValueError if model(ids) differs from it. For "
-            "t in range(1, T): changed = ...; differs = model(changed)[:, :t] != "
-            "logits[:, :t]; add each position where differs.any(-1).any(0) to a set. "
-            "Return it sorted.",
+            "logits = model(ids)\n"
+            "if model(ids) differs from logits: raise ValueError\n"
+            "found = empty set\n"
+            "for t from 1 to T - 1:\n"
+            "    changed = copy of ids, another token at t in every text\n"
+            "    differs = model(changed)[:, :t] != logits[:, :t]   (B, t, V)\n"
+            "    add the positions where differs.any(-1).any(0)\n"
+            "return found, sorted",
         ),
         cases=leaks,
     ),

@@ -165,6 +165,19 @@ def softmax_over_the_columns(scores, mask):
     return torch.softmax(scores.masked_fill(~mask, -math.inf), -2)
 
 
+@wrong("masked_weights", says="runs over axis 1")
+def softmax_over_axis_1(scores, mask):
+    hidden = ~mask
+    empty = hidden.all(1, keepdim=True)
+    scores = scores.masked_fill(hidden, -math.inf).masked_fill(empty, 0.0)
+    return torch.softmax(scores, 1).masked_fill(hidden, 0.0)
+
+
+@wrong("masked_weights", says="runs over axis 1")
+def softmax_over_axis_1_with_nan(scores, mask):
+    return torch.softmax(scores.masked_fill(~mask, -math.inf), 1)
+
+
 @wrong("masked_weights", says="without a mask")
 def ignores_the_mask(scores, mask):
     return torch.softmax(scores, -1)
@@ -286,6 +299,26 @@ def compares_with_the_first_only(weights, scores):
     return scores[..., -2, 0] + ((1 - row.sum(-1)) / row[..., 0]).log()
 
 
+@wrong("stolen_score", says="happens to be 0")
+def compares_with_the_diagonal_only(weights, scores):
+    row = weights[..., -2, :]
+    return scores[..., -2, -2] + ((1 - row.sum(-1)) / row[..., -2]).log()
+
+
+@wrong("stolen_score", says="another base")
+def takes_the_logarithm_to_base_2(weights, scores):
+    share, place = weights[..., -2, :-1].max(-1)
+    score = scores[..., -2, :-1].gather(-1, place[..., None])[..., 0]
+    return score + ((1 - weights[..., -2, :].sum(-1)) / share).log2()
+
+
+@wrong("stolen_score", says="A column is added up")
+def adds_up_a_column(weights, scores):
+    share, place = weights[..., -2, :-1].max(-1)
+    score = scores[..., -2, :-1].gather(-1, place[..., None])[..., 0]
+    return score + ((1 - weights.sum(-2)[..., -2]) / share).log()
+
+
 @wrong("stolen_score", says="axes in front")
 def expects_one_text(weights, scores):
     row = weights[-2, :-1]
@@ -343,6 +376,15 @@ def rescales_by_p(x, p, training=True, generator=None):
     if not training:
         return x
     return x.masked_fill(torch.rand(x.shape, generator=generator) < p, 0.0) / p
+
+
+@wrong("dropout", says="shape of x")
+def flattens_x(x, p, training=True, generator=None):
+    if not training:
+        return x
+    flat = x.flatten()
+    dropped = torch.rand(flat.shape, generator=generator, device=x.device) < p
+    return flat.masked_fill(dropped, 0.0) / (1 - p)
 
 
 @wrong("dropout", says="*multiplied*")
@@ -590,6 +632,13 @@ class LetsTheShapesClash(KeepsAMask):
         return self.dropout(_weights(self, x, mask)) @ self.value(x)
 
 
+@wrong("CausalHead", says="An `assert` is for")
+class Asserts(Projections):
+    def forward(self, x):
+        assert x.shape[1] <= self.context, "too many tokens"
+        return self.dropout(_weights(self, x, self.mask(x))) @ self.value(x)
+
+
 @wrong("CausalHead", says="yet an output came out")
 class AcceptsAnyLength(Projections):
     def forward(self, x):
@@ -655,6 +704,45 @@ class DropsAtARateOfItsOwn(Projections):
         kept = F.dropout(weights, rate, self.training) * (1 - rate) * 2
         kept = kept if self.training else weights
         return kept @ self.value(x)
+
+
+@wrong("CausalHead", says="0.2 was asked for")
+class LeavesTheRateToTorch(Projections):
+    def __init__(self, width, head_width, context, dropout=0.0):
+        super().__init__(width, head_width, context)
+        self.dropout = nn.Dropout()
+
+    def forward(self, x):
+        self.check(x)
+        return self.dropout(_weights(self, x, self.mask(x))) @ self.value(x)
+
+
+@wrong("CausalHead", says="0.2 was asked for")
+class LeavesTheRateToTheFunction(Projections):
+    def forward(self, x):
+        self.check(x)
+        weights = _weights(self, x, self.mask(x))
+        return F.dropout(weights, training=self.training) @ self.value(x)
+
+
+@wrong("CausalHead", says="its default is 0.0")
+class DropsUnasked(Projections):
+    def __init__(self, width, head_width, context, dropout=0.1):
+        super().__init__(width, head_width, context, dropout)
+
+    def forward(self, x):
+        self.check(x)
+        return self.dropout(_weights(self, x, self.mask(x))) @ self.value(x)
+
+
+@wrong("CausalHead", says="has a default")
+class WantsARate(Projections):
+    def __init__(self, width, head_width, context, dropout):
+        super().__init__(width, head_width, context, dropout)
+
+    def forward(self, x):
+        self.check(x)
+        return self.dropout(_weights(self, x, self.mask(x))) @ self.value(x)
 
 
 @wrong("CausalHead", says="not divided by 1 - p")
@@ -728,6 +816,22 @@ def tries_every_other_id(model, ids):
     return sorted(found)
 
 
+@right("leaks")
+def compares_batches_of_one_size(model, ids):
+    batch, length = ids.shape
+    with torch.no_grad():
+        same = ids.repeat(length, 1)  # (T * B, T): row t * B + b is text b
+        logits = model(same)  # (T * B, T, V)
+        if not torch.equal(model(same), logits):
+            raise ValueError("the model is random")
+        changed = same.view(length, batch, length).clone()
+        for t in range(length):
+            changed[t, :, t] = (changed[t, :, t] + 1) % logits.shape[-1]
+        differs = model(changed.view_as(same)) != logits
+    differs = differs.any(-1).view(length, batch, length).any(1)  # (changed, looking)
+    return [s for s in range(length) if differs[s + 1 :, s].any()]
+
+
 def _changes(model, ids, t, other=None):
     logits = model(ids)
     changed = ids.clone()
@@ -761,6 +865,67 @@ def allows_a_tolerance(model, ids):
             if not torch.allclose(after[:, s], before[:, s], atol=1e-6):
                 found.add(s)
     return sorted(found)
+
+
+@wrong("leaks", says="not their `argmax`")
+def compares_the_most_likely_tokens(model, ids):
+    found = set()
+    for t in range(1, ids.shape[1]):
+        after, before = (logits.argmax(-1) for logits in _changes(model, ids, t))
+        found |= {s for s in range(t) if not torch.equal(after[:, s], before[:, s])}
+    return sorted(found)
+
+
+@wrong("leaks", says="without a tolerance")
+def allows_two_decimals(model, ids):
+    found = set()
+    for t in range(1, ids.shape[1]):
+        after, before = (logits.round(decimals=2) for logits in _changes(model, ids, t))
+        found |= {s for s in range(t) if not torch.equal(after[:, s], before[:, s])}
+    return sorted(found)
+
+
+@wrong("leaks", says="largest id of a text says nothing")
+def takes_the_largest_id_for_the_vocabulary(model, ids):
+    vocab_size, found = ids.max() + 1, set()
+    logits = model(ids)
+    if not torch.equal(model(ids), logits):
+        raise ValueError("the model is random")
+    for t in range(1, ids.shape[1]):
+        changed = ids.clone()
+        changed[:, t] = (changed[:, t] + 1) % vocab_size
+        after = model(changed)
+        found |= {s for s in range(t) if not torch.equal(after[:, s], logits[:, s])}
+    return sorted(found)
+
+
+@wrong("leaks", says="mode is the caller's")
+def switches_to_eval(model, ids):
+    model.eval()
+    found = set()
+    for t in range(1, ids.shape[1]):
+        after, before = _changes(model, ids, t)
+        found |= {s for s in range(t) if not torch.equal(after[:, s], before[:, s])}
+    return sorted(found)
+
+
+@wrong("leaks", says="second text")
+def asks_about_one_text(model, ids):
+    found = set()
+    for t in range(1, ids.shape[1]):
+        after, before = _changes(model, ids[:1], t)
+        found |= {s for s in range(t) if not torch.equal(after[:, s], before[:, s])}
+    return sorted(found)
+
+
+@wrong("leaks", says="keep the length")
+def cuts_the_future_off(model, ids):
+    logits = model(ids)
+    found = []
+    for t in range(ids.shape[1] - 1):
+        if not torch.equal(model(ids[:, : t + 1])[:, t], logits[:, t]):
+            found.append(t)
+    return found
 
 
 @wrong("leaks", says="may see its own token")
