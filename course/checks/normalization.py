@@ -26,18 +26,110 @@ GAIN = torch.tensor([0.5, 2.0, -1.0, 1.5, 3.0])
 SHIFT = torch.tensor([1.0, -2.0, 0.5, 4.0, -0.25])
 
 
-def _applied(cls: type, x: Tensor, *parameters: Tensor, **options: float) -> Tensor:
+def _module(cls: type, width: int, wanted: dict, **options: float) -> nn.Module:
+    """A new module of the reader's, whose parameters have these names and shapes.
+
+    What is no parameter is the reader's own business, a buffer for `eps` included.
+
+    Raises:
+        Complaint: if one is missing, has another shape, or would never be trained.
+    """
+    module = build(cls, width, **options)
+    own = dict(module.named_parameters())
+    there = ", ".join(f"`{name}`" for name in own) or "none: make them in `__init__`"
+    for name, shape in wanted.items():
+        if name not in own and isinstance(getattr(module, name, None), Tensor):
+            raise Complaint(
+                f"`{name}` is a tensor that no optimizer would train. Make it a "
+                "parameter: `nn.Parameter(...)`."
+            )
+        if name not in own:
+            raise Complaint(
+                f"The module has no parameter `{name}` of shape {shape}; it has "
+                f"{there}."
+            )
+        if tuple(own[name].shape) != shape:
+            raise Complaint(
+                f"`{name}` has shape {tuple(own[name].shape)}, expected {shape}."
+            )
+        if not own[name].requires_grad:
+            raise Complaint(
+                f"`{name}` is a parameter that does not require a gradient, so it is "
+                "never trained. Leave `requires_grad` as it is."
+            )
+    for name in own:
+        if name not in wanted:
+            raise Complaint(f"The module has a parameter too many: `{name}`.")
+    return module
+
+
+def _holding(cls: type, x: Tensor, state: dict[str, Tensor], **options) -> Tensor:
     """What the reader's module makes of x with these parameters, differentiably."""
-    names = {1: ("weight",), 2: ("weight", "bias"), 3: ("alpha", "weight", "bias")}
-    state = dict(zip(names[len(parameters)], parameters, strict=True))
-    kept = {name: value.detach() for name, value in state.items()}
-    module = build(cls, x.shape[-1], state=kept, device=x.device, **options)
+    shapes = {name: tuple(value.shape) for name, value in state.items()}
+    module = _module(cls, x.shape[-1], shapes, **options).to(x.dtype)
     return torch.func.functional_call(module, state, (x,))
+
+
+# Three calls, so that a verdict names each parameter as the reader does.
+
+
+def _gain_and_shift(cls: type, x: Tensor, weight: Tensor, bias: Tensor, **options):
+    return _holding(cls, x, {"weight": weight, "bias": bias}, **options)
+
+
+def _gain(cls: type, x: Tensor, weight: Tensor, **options) -> Tensor:
+    return _holding(cls, x, {"weight": weight}, **options)
+
+
+def _all_three(cls: type, x: Tensor, alpha: Tensor, weight: Tensor, bias: Tensor):
+    return _holding(cls, x, {"alpha": alpha, "weight": weight, "bias": bias})
 
 
 def _fresh(cls: type, x: Tensor, **options: float) -> Tensor:
     """What a new module of the reader makes of x."""
     return build(cls, x.shape[-1], **options)(x)
+
+
+def _fresh_layer_norm(cls: type, x: Tensor) -> Tensor:
+    width = x.shape[-1]
+    return _module(cls, width, {"weight": (width,), "bias": (width,)})(x)
+
+
+def _fresh_rms_norm(cls: type, x: Tensor) -> Tensor:
+    width = x.shape[-1]
+    return _module(cls, width, {"weight": (width,)})(x)
+
+
+def _fresh_dyt(cls: type, x: Tensor) -> Tensor:
+    width = x.shape[-1]
+    return _module(cls, width, {"alpha": (1,), "weight": (width,), "bias": (width,)})(x)
+
+
+def _near(got: Tensor, values: Tensor) -> bool:
+    """Close, whatever the eps: enough to tell one wrong turn from another."""
+    return torch.allclose(got, values, rtol=1e-3, atol=1e-4)
+
+
+def _nearest(ways: dict[str, list[Tensor]]) -> Iterator[Mistake]:
+    """Mistakes that differ by little: the one whose values come nearest is named.
+
+    With an eps of 1e-6 all of them agree to five digits, and only the distance tells.
+    """
+
+    def distance(got: Tensor, values: list[Tensor]) -> float:
+        return min((got - value).abs().max().item() for value in values)
+
+    def named(hint: str) -> Callable[[Tensor], bool]:
+        def when(got: Tensor) -> bool:
+            far = {words: distance(got, values) for words, values in ways.items()}
+            return min(far, key=far.get) == hint and any(
+                torch.allclose(got, value) for value in ways[hint]
+            )
+
+        return when
+
+    for hint in ways:
+        yield Mistake(hint, when=named(hint))
 
 
 def _by_rows(x: Tensor, dim: int | tuple, eps: float, unbiased: bool = False) -> Tensor:
@@ -93,30 +185,20 @@ def _layer_norm_mistakes(x: Tensor, eps: float, gain: Tensor, shift: Tensor) -> 
             "`unbiased=False`, or the mean of the squares.",
             equals=scaled(_by_rows(x, -1, eps, unbiased=True)),
         ),
-        Mistake(
-            "`eps` stands outside of the root. It is added to the *variance*: "
-            "sqrt(variance + eps).",
-            when=lambda got: any(
-                torch.allclose(got, scaled(centred / root))
-                for root in (
-                    variance.sqrt() + eps,
-                    torch.var(x, -1, keepdim=True).sqrt() + eps,
-                )
-            ),
-        ),
-        Mistake(
-            "`eps` is missing, or is not the one that was given: "
-            "sqrt(variance + eps), with the `eps` of `__init__`.",
-            when=lambda got: any(
-                torch.allclose(got, scaled(_by_rows(x, -1, other)))
-                for other in (0.0, 1e-5, 1e-6, 1e-8, 1e-12)
-                if other != eps
-            ),
-        ),
-        Mistake(
-            "`eps` is squared, or added to the deviation before squaring. Add it once, "
-            "to the variance.",
-            equals=scaled(centred / (variance + eps**2).sqrt()),
+        *_nearest(
+            {
+                "`eps` stands outside of the root. It is added to the *variance*: "
+                "sqrt(variance + eps).": [
+                    scaled(centred / (root + eps))
+                    for root in (variance.sqrt(), x.std(-1, keepdim=True))
+                ],
+                "`eps` is missing, or squared, or is not the one that was given: "
+                "sqrt(variance + eps), with the `eps` of `__init__`.": [
+                    scaled(_by_rows(x, -1, other))
+                    for other in (0.0, eps**2, 1e-5, 1e-6, 1e-8, 1e-12)
+                    if other != eps
+                ],
+            }
         ),
         Mistake(
             "The root is missing: divide by the deviation, sqrt(variance + eps), not "
@@ -176,7 +258,7 @@ def layer_norm() -> Iterator[Case]:
     yield Case(
         "a new layer: two texts of three vectors",
         args=(x,),
-        call=_fresh,
+        call=_fresh_layer_norm,
         expected=lambda x: F.layer_norm(x, (5,)),
         mistakes=(*_unlike_fresh(_layer_norm_mistakes(x, 1e-5, ones, zeros)), *begins),
     )
@@ -184,7 +266,7 @@ def layer_norm() -> Iterator[Case]:
         "with a gain and a shift, and a large eps",
         args=(x, GAIN, SHIFT),
         kwargs={"eps": 0.3},
-        call=_applied,
+        call=_gain_and_shift,
         expected=lambda x, gain, shift, eps: F.layer_norm(x, (5,), gain, shift, eps),
         gradient=True,
         mistakes=_layer_norm_mistakes(x, 0.3, GAIN, SHIFT),
@@ -193,21 +275,60 @@ def layer_norm() -> Iterator[Case]:
     yield Case(
         "small numbers, where the eps of 1e-5 counts",
         args=(small, GAIN, SHIFT),
-        call=_applied,
+        call=_gain_and_shift,
         expected=lambda x, gain, shift: F.layer_norm(x, (5,), gain, shift),
         mistakes=_layer_norm_mistakes(small, 1e-5, GAIN, SHIFT),
     )
+    far = 30_000 + torch.tensor([[[-2.0, -1, 0, 1, 2], [-10, 0, 0, 0, 10]]])
+    yield Case(
+        "numbers that lie far from 0: only their distances count",
+        args=(far, GAIN, SHIFT),
+        call=_gain_and_shift,
+        expected=lambda x, gain, shift: F.layer_norm(x, (5,), gain, shift),
+        rtol=1e-3,
+        atol=1e-3,
+        mistakes=(
+            Mistake(
+                "Rounding has eaten the variance. As mean(x**2) - mean(x)**2 it is "
+                "the difference of two large numbers: first subtract the mean, then "
+                "square.",
+                when=lambda got: True,
+            ),
+        ),
+    )
+    yield _in_float64(_gain_and_shift, (GAIN, SHIFT), F.layer_norm, 1e-5)
     row = torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0])
     yield Case(
         "one single vector: any number of axes may come before the last",
         args=(row, GAIN, SHIFT),
-        call=_applied,
+        call=_gain_and_shift,
         expected=lambda x, gain, shift: F.layer_norm(x, (5,), gain, shift),
         mistakes=(
             Mistake(
                 "Name the axis from the end, `dim=-1`: then it works for (C,), (T, C) "
                 "and (B, T, C) alike.",
                 raises=(IndexError, ValueError),
+            ),
+        ),
+    )
+
+
+def _in_float64(
+    call: Callable, parameters: tuple, oracle: Callable, eps: float
+) -> Case:
+    """The same in 64-bit numbers, where a step in 32 bits shows."""
+    return Case(
+        "the same in float64, to ten decimals",
+        args=(_stream().double(), *(value.double() for value in parameters)),
+        call=call,
+        expected=lambda x, *parameters: oracle(x, (5,), *parameters, eps=eps),
+        rtol=1e-10,
+        atol=1e-10,
+        mistakes=(
+            Mistake(
+                "Only about seven digits are right: somewhere your code goes through "
+                "float32. Leave the type of `x` as it is.",
+                when=lambda got: got.dtype == torch.float64,
             ),
         ),
     )
@@ -226,6 +347,9 @@ def _unlike_fresh(mistakes: tuple) -> Iterator[Mistake]:
 
 def _rms_norm_mistakes(x: Tensor, eps: float, gain: Tensor) -> tuple:
     square = x.square().mean(-1, keepdim=True)
+    centred = x - x.mean(-1, keepdim=True)
+    variance = centred.square().mean(-1, keepdim=True)
+    machine = torch.finfo(x.dtype).eps  # the default of `nn.RMSNorm`
 
     def over(dim: int | tuple) -> Tensor:
         return x / (x.square().mean(dim, keepdim=True) + eps).sqrt() * gain
@@ -233,11 +357,12 @@ def _rms_norm_mistakes(x: Tensor, eps: float, gain: Tensor) -> tuple:
     return (
         COLUMN,
         Mistake(
-            "The mean is taken away first, as in LayerNorm. RMSNorm leaves it in: it "
-            "divides by the root of the mean square, and that is all.",
+            "The mean is taken away first, as in LayerNorm. RMSNorm subtracts nothing: "
+            "it divides by the root of the mean square, and that is all.",
             when=lambda got: any(
-                torch.allclose(got, _by_rows(x, -1, eps, unbiased) * gain)
-                for unbiased in (False, True)
+                _near(got, centred / (size + other).sqrt() * gain)
+                for size in (square, variance, x.var(-1, keepdim=True))
+                for other in (eps, 0.0, 1e-5, 1e-6)
             ),
         ),
         Mistake(
@@ -263,18 +388,17 @@ def _rms_norm_mistakes(x: Tensor, eps: float, gain: Tensor) -> tuple:
                 for dim in (0, 1, (0, 1), (1, 2), (0, 1, 2))
             ),
         ),
-        Mistake(
-            "`eps` stands outside of the root. It is added to the mean square: "
-            "sqrt(mean of x**2 + eps).",
-            equals=x / (square.sqrt() + eps) * gain,
-        ),
-        Mistake(
-            "`eps` is missing, or is not the one that was given to `__init__`.",
-            when=lambda got: any(
-                torch.allclose(got, x / (square + other).sqrt() * gain)
-                for other in (0.0, 1e-5, 1e-6, 1e-8, torch.finfo(x.dtype).eps)
-                if other != eps
-            ),
+        *_nearest(
+            {
+                "`eps` stands outside of the root. It is added to the mean square: "
+                "sqrt(mean of x**2 + eps).": [x / (square.sqrt() + eps) * gain],
+                "`eps` is missing, or squared, or is not the one that was given to "
+                "`__init__`; here its default is 1e-6.": [
+                    x / (square + other).sqrt() * gain
+                    for other in (0.0, eps**2, 1e-5, 1e-6, 1e-8, machine)
+                    if other != eps
+                ],
+            }
         ),
         Mistake(
             "The root is missing: divide by sqrt(mean of x**2 + eps).",
@@ -302,7 +426,7 @@ def rms_norm() -> Iterator[Case]:
     yield Case(
         "a new layer: two texts of three vectors",
         args=(x,),
-        call=_fresh,
+        call=_fresh_rms_norm,
         expected=lambda x: F.rms_norm(x, (5,), None, 1e-6),
         mistakes=(
             *_unlike_fresh(_rms_norm_mistakes(x, 1e-6, torch.ones(5))),
@@ -317,7 +441,7 @@ def rms_norm() -> Iterator[Case]:
         "with a gain, and a large eps",
         args=(x, GAIN),
         kwargs={"eps": 0.3},
-        call=_applied,
+        call=_gain,
         expected=lambda x, gain, eps: F.rms_norm(x, (5,), gain, eps),
         gradient=True,
         mistakes=_rms_norm_mistakes(x, 0.3, GAIN),
@@ -326,14 +450,15 @@ def rms_norm() -> Iterator[Case]:
     yield Case(
         "small numbers, where the eps of 1e-6 counts",
         args=(small, GAIN),
-        call=_applied,
+        call=_gain,
         expected=lambda x, gain: F.rms_norm(x, (5,), gain, 1e-6),
         mistakes=_rms_norm_mistakes(small, 1e-6, GAIN),
     )
+    yield _in_float64(_gain, (GAIN,), F.rms_norm, 1e-6)
     yield Case(
         "one single vector: any number of axes may come before the last",
         args=(torch.tensor([3.0, -4.0, 0.0, 0.0, 5.0]), GAIN),
-        call=_applied,
+        call=_gain,
         expected=lambda x, gain: F.rms_norm(x, (5,), gain, 1e-6),
         mistakes=(
             Mistake(
@@ -359,7 +484,7 @@ def dyt() -> Iterator[Case]:
     yield Case(
         "a new layer, of one number: tanh(0.5 * 3)",
         args=(torch.tensor([[[3.0]]]),),
-        call=_fresh,
+        call=_fresh_dyt,
         expected=torch.tensor([[[math.tanh(1.5)]]]),
         mistakes=(
             Mistake(
@@ -388,7 +513,7 @@ def dyt() -> Iterator[Case]:
     yield Case(
         "with an alpha, a gain and a shift",
         args=(x, alpha, GAIN, SHIFT),
-        call=_applied,
+        call=_all_three,
         expected=_dyt,
         gradient=True,
         mistakes=(
@@ -430,6 +555,19 @@ def dyt() -> Iterator[Case]:
         ),
     )
     yield Case(
+        "numbers whose exponential is infinite",
+        args=(torch.tensor([[1e6, -1e6, 0.0, 300.0, -300.0]]), alpha, GAIN, SHIFT),
+        call=_all_three,
+        expected=torch.tensor([[1.0, -1.0, 0.0, 1.0, -1.0]]) * GAIN + SHIFT,
+        mistakes=(
+            Mistake(
+                "The exponential of a large number is infinite, and infinite divided "
+                "by infinite is NaN. `torch.tanh` knows better.",
+                when=lambda got: bool(got.isnan().any()),
+            ),
+        ),
+    )
+    yield Case(
         "another beginning for alpha",
         args=(x,),
         kwargs={"alpha": 0.2},
@@ -448,46 +586,67 @@ def dyt() -> Iterator[Case]:
 # The residual layer
 
 
-class _Half(nn.Module):
-    """Stands for a norm: half of everything. A name of its own shows its order."""
+class _Square(nn.Module):
+    """Stands for a norm: not linear, so its place shows; 1 is its only weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x / 2
+        return x.square() * self.weight
 
 
 class _Triple(nn.Module):
     """Stands for a layer: three times everything, and 10 more."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([3.0]))
+
     def forward(self, x: Tensor) -> Tensor:
-        return 3 * x + 10
+        return self.weight * x + 10
 
 
 def _residual(cls: type, x: Tensor, pre: bool) -> Tensor:
-    module = build(cls, _Triple(), _Half(), pre=pre)
-    if not any(isinstance(part, _Triple) for part in module.modules()):
+    parts = {"layer": _Triple(), "norm": _Square()}
+    module = build(cls, parts["layer"], parts["norm"], pre=pre)
+    for name, part in parts.items():
+        if any(held is part for held in module.modules()):
+            continue
+        if any(type(held) is type(part) for held in module.modules()):
+            raise Complaint(
+                f"The {name} is a copy. Keep the very one that was given, "
+                f"`self.{name} = {name}`."
+            )
         raise Complaint(
-            "The layer is not a part of the module, so its weights would not be "
-            "trained: `self.layer = layer`."
+            f"The {name} is not a part of the module, so its weights would not be "
+            f"trained: `self.{name} = {name}`. A plain list hides it."
         )
     return module(x)
 
 
 def _untouched(cls: type, x: Tensor) -> Tensor:
     """Given by position, without `pre`."""
-    return build(cls, _Triple(), _Half())(x)
+    return build(cls, _Triple(), _Square())(x)
 
 
 def residual() -> Iterator[Case]:
-    x = torch.tensor([[[2.0, 4.0, 6.0]]])
+    x = torch.tensor([[[2.0, 3.0, 4.0]]])
+
+    def layer(x: Tensor) -> Tensor:
+        return 3 * x + 10
+
     ways = {
-        "x + layer(norm(x))": x + (3 * x / 2 + 10),
-        "norm(x + layer(x))": (x + (3 * x + 10)) / 2,
-        "layer(norm(x))": 3 * x / 2 + 10,
-        "norm(layer(x))": (3 * x + 10) / 2,
-        "x + layer(x)": x + (3 * x + 10),
-        "norm(x) + layer(norm(x))": x / 2 + (3 * x / 2 + 10),
-        "x + norm(layer(x))": x + (3 * x + 10) / 2,
-        "norm(x) + layer(x)": x / 2 + (3 * x + 10),
+        "x + layer(norm(x))": x + layer(x**2),
+        "norm(x + layer(x))": (x + layer(x)) ** 2,
+        "layer(norm(x))": layer(x**2),
+        "norm(layer(x))": layer(x) ** 2,
+        "x + layer(x)": x + layer(x),
+        "norm(x) + layer(norm(x))": x**2 + layer(x**2),
+        "x + norm(layer(x))": x + layer(x) ** 2,
+        "norm(x) + layer(x)": x**2 + layer(x),
+        "norm(x) + norm(layer(x))": x**2 + layer(x) ** 2,
     }
 
     def mistakes(right: str) -> tuple:
@@ -499,6 +658,8 @@ def residual() -> Iterator[Case]:
             "only the layer reads normalised vectors; `x` is added as it came.",
             "x + norm(layer(x))": "The norm stands behind the layer alone.",
             "norm(x) + layer(x)": "The norm is on the wrong branch.",
+            "norm(x) + norm(layer(x))": "The two are normalised one by one. A norm of "
+            "a sum is not the sum of two norms: add first.",
             "x + layer(norm(x))": "This is pre-norm, and post-norm was asked for: "
             "pre=False.",
             "norm(x + layer(x))": "This is post-norm, and pre-norm was asked for: "
@@ -511,15 +672,32 @@ def residual() -> Iterator[Case]:
             for words in [says[way]]
         )
 
-    for way, pre in ("x + layer(norm(x))", True), ("norm(x + layer(x))", False):
-        name = "pre-norm" if pre else "post-norm"
-        yield Case(
-            f"{name}: a layer that triples and adds 10, a norm that halves",
-            args=(x, pre),
-            call=_residual,
-            expected=ways[way],
-            mistakes=mistakes(way),
+    def changes_it(way: str) -> tuple:
+        return (
+            Mistake(
+                "`x += ...` writes into what came in. Make a new tensor: x + ...",
+                raises=RuntimeError,
+                mentions="in-place",
+            ),
+            *mistakes(way),
         )
+
+    yield Case(
+        "pre-norm: a layer that triples and adds 10, a norm that squares",
+        args=(x, True),
+        call=_residual,
+        expected=lambda x, pre: x + layer(x**2),
+        gradient=True,
+        mistakes=changes_it("x + layer(norm(x))"),
+    )
+    yield Case(
+        "post-norm: a layer that triples and adds 10, a norm that squares",
+        args=(x, False),
+        call=_residual,
+        expected=lambda x, pre: (x + layer(x)) ** 2,
+        gradient=True,
+        mistakes=changes_it("norm(x + layer(x))"),
+    )
     yield Case(
         "pre-norm is what a new module does when nothing is said",
         args=(x,),
@@ -584,7 +762,41 @@ AFTER = {
 def _swapped(answer: Callable) -> tuple[int, dict[str, str]]:
     model = _a_model()
     count = answer(model, nn.LayerNorm, _New)
+    for parent in model.modules():
+        for name, _ in parent.named_children():
+            if "." in name:
+                above, _, last = name.rpartition(".")
+                raise Complaint(
+                    f"`setattr` takes a name, not a path: now the model has a new part "
+                    f"called {name!r}, and the old norm is still where it was. Set "
+                    f"{last!r} on the part that holds it, "
+                    f"`model.get_submodule({above!r})`."
+                )
+    new = [
+        part
+        for _, part in model.named_modules(remove_duplicate=False)
+        if isinstance(part, _New)
+    ]
+    if len({id(part) for part in new}) < len(new):
+        raise Complaint(
+            "One new layer stands in several places, so they would share their "
+            "weights. Call `make` once for each old norm."
+        )
     return count, _described(model)
+
+
+class _OnlyWeight(nn.Module):
+    """A norm as this chapter builds them: of its width it knows its weight alone."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+
+def _another_kind(answer: Callable) -> tuple[int, str]:
+    model = nn.Sequential(nn.Linear(5, 3), _OnlyWeight(3))
+    count = answer(model, _OnlyWeight, _New)
+    return count, _described(model)["1"]
 
 
 def _kept(answer: Callable) -> bool:
@@ -601,12 +813,20 @@ def _types(answer: Callable) -> str:
     return str(model["first"].weight.dtype)
 
 
-def _refusal(answer: Callable) -> str:
+def _refusal(answer: Callable, model: nn.Module) -> str:
     try:
-        answer(nn.Sequential(nn.Linear(5, 3)), nn.LayerNorm, _New)
+        answer(model, nn.LayerNorm, _New)
     except ValueError:
         return "ValueError"
     return "no exception"
+
+
+def _no_norm(answer: Callable) -> str:
+    return _refusal(answer, nn.Sequential(nn.Linear(5, 3)))
+
+
+def _itself(answer: Callable) -> str:
+    return _refusal(answer, nn.LayerNorm(5))
 
 
 def swap_norms() -> Iterator[Case]:
@@ -633,10 +853,18 @@ def swap_norms() -> Iterator[Case]:
             ),
             Mistake(
                 "Only the norms at the top are replaced. `named_children` goes one "
-                "level deep: go into each child as well, or use `named_modules`.",
+                "level deep: go into each child as well.",
                 when=lambda got: (
                     got[1].get("first") == "new 5"
                     and got[1].get("block.norm") == "LayerNorm"
+                ),
+            ),
+            Mistake(
+                "Two levels are replaced, and a norm that lies deeper is left. Go on "
+                "as deep as the model goes: a function that calls itself, or "
+                "`model.modules()`.",
+                when=lambda got: (
+                    got[1].get("blocks.0") == "new 7" and place("block.inner.1")(got)
                 ),
             ),
             Mistake(
@@ -657,9 +885,31 @@ def swap_norms() -> Iterator[Case]:
                 when=lambda got: got[1] == AFTER and got[0] != 4,
             ),
             Mistake(
+                "A ValueError is for a *whole* model without such a norm. If your "
+                "function calls itself, a part without norms must not raise: count "
+                "in a function inside, and raise once, at the end.",
+                raises=ValueError,
+            ),
+            Mistake(
                 "Ask each layer for its own width, `weight.numel()`; only norms have "
                 "one.",
                 raises=AttributeError,
+            ),
+        ),
+    )
+    yield Case(
+        "norms of another kind, which have a weight and nothing else",
+        call=_another_kind,
+        expected=(1, "new 3"),
+        mistakes=(
+            Mistake(
+                "`normalized_shape` is a matter of `nn.LayerNorm` alone; the norms of "
+                "this chapter do not have it. The length of `weight` is the width.",
+                raises=AttributeError,
+            ),
+            Mistake(
+                "Only `nn.LayerNorm` is replaced. Replace what is of type `old`.",
+                raises=ValueError,
             ),
         ),
     )
@@ -690,12 +940,29 @@ def swap_norms() -> Iterator[Case]:
     )
     yield Case(
         "a model without such a norm: an exception",
-        call=_refusal,
+        call=_no_norm,
         expected="ValueError",
         mistakes=(
             Mistake(
                 "A swap that finds nothing is silent, and you would train the same "
                 "model twice. Raise a `ValueError`.",
+                equals="no exception",
+            ),
+        ),
+    )
+    yield Case(
+        "the model is such a norm itself, with nothing inside: an exception",
+        call=_itself,
+        expected="ValueError",
+        mistakes=(
+            Mistake(
+                "The model itself has no part that holds it, so it cannot be replaced "
+                "in place. Inside it there is no norm: raise a `ValueError`.",
+                raises=(KeyError, AttributeError),
+            ),
+            Mistake(
+                "The model itself counts as replaced, and nothing has changed. Inside "
+                "it there is no norm: raise a `ValueError`.",
                 equals="no exception",
             ),
         ),
@@ -713,10 +980,15 @@ EXERCISES = (
             "`x.mean(dim=-1, keepdim=True)` is (B, T, 1). The variance is the mean of "
             "the squared distances from it; `eps` goes into the root with it. Gain and "
             "shift are `nn.Parameter`s of length C.",
-            "in `__init__`: super().__init__(); self.eps = eps; self.weight = "
-            "nn.Parameter(ones(width)); self.bias = nn.Parameter(zeros(width)). In "
-            "`forward`: centred = x - mean; variance = mean of centred squared; return "
-            "centred / sqrt(variance + eps) * weight + bias.",
+            "in __init__:\n"
+            "    super().__init__()\n"
+            "    keep eps\n"
+            "    weight = parameter of width ones\n"
+            "    bias = parameter of width zeros\n"
+            "in forward:\n"
+            "    centred = x - its mean over the last axis, axis kept\n"
+            "    variance = mean of centred squared, axis kept\n"
+            "    return centred / sqrt(variance + eps) * weight + bias",
         ),
         cases=layer_norm,
     ),
@@ -729,8 +1001,11 @@ EXERCISES = (
             "subtracted.",
             "The mean square of each vector is (B, T, 1); `eps` is added to it before "
             "the root. There is a gain and no shift.",
-            "size = sqrt(mean of x**2 over the last axis, with keepdim, + eps)\n"
-            "return x / size * weight",
+            "in __init__:\n"
+            "    keep eps; weight = parameter of width ones\n"
+            "in forward:\n"
+            "    size = sqrt(mean of x**2 over the last axis, axis kept, + eps)\n"
+            "    return x / size * weight",
         ),
         cases=rms_norm,
     ),
@@ -743,8 +1018,11 @@ EXERCISES = (
             "of the tanh?",
             "`alpha` is a parameter of shape (1,) that begins at the given number; "
             "gain and shift are as in LayerNorm, and come after the tanh.",
-            "self.alpha = nn.Parameter(torch.full((1,), alpha))\n"
-            "return tanh(alpha * x) * weight + bias",
+            "in __init__:\n"
+            "    alpha = parameter of one number, the one that was given\n"
+            "    weight, bias = parameters of width ones, width zeros\n"
+            "in forward:\n"
+            "    return tanh(alpha * x) * weight + bias",
         ),
         cases=dyt,
     ),
@@ -757,7 +1035,10 @@ EXERCISES = (
             "normalised at the end?",
             "Pre-norm: the layer reads norm(x), and nothing happens to the sum. "
             "Post-norm: the layer reads x, and the sum is normalised.",
-            "if pre: return x + layer(norm(x))\notherwise: return norm(x + layer(x))",
+            "in __init__: keep layer, norm and pre\n"
+            "in forward:\n"
+            "    if pre: return x + layer(norm(x))\n"
+            "    otherwise: return norm(x + layer(x))",
         ),
         cases=residual,
     ),
@@ -772,11 +1053,16 @@ EXERCISES = (
             "`named_children()` of each gives its parts with their names. "
             "`setattr(parent, name, new)` replaces. Make a list before you change "
             "anything.",
-            "found = [(parent, name, child) for every parent in model.modules() for "
-            "name, child in its named_children() if child is an `old`]\n"
-            "if there are none: raise ValueError\n"
-            "for each: new = make(child.weight.numel()).to(child.weight); "
-            "setattr(parent, name, new)\nreturn how many",
+            "found = []\n"
+            "for every parent in the modules of the model, itself included:\n"
+            "    for every name, child of its named children:\n"
+            "        if child is an old: note (parent, name, child) in found\n"
+            "if found is empty: raise ValueError\n"
+            "for every parent, name, child in found:\n"
+            "    new = make(length of the child's weight)\n"
+            "    move new to the type and device of that weight\n"
+            "    set it on parent, under name\n"
+            "return the length of found",
         ),
         cases=swap_norms,
     ),

@@ -63,6 +63,19 @@ class UsesEinsum(nn.Module):
         return torch.addcmul(self.bias, d * (v + self.eps).rsqrt(), self.weight)
 
 
+@right("LayerNorm")
+class KeepsEpsInABuffer(nn.Module):
+    def __init__(self, width, eps=1e-5):
+        super().__init__()
+        self.register_buffer("eps", torch.tensor(eps))
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x):
+        variance, mean = torch.var_mean(x, -1, correction=0, keepdim=True)
+        return (x - mean) / (variance + self.eps).sqrt() * self.weight + self.bias
+
+
 @wrong("LayerNorm", says="divides by C - 1")
 class TakesTheUnbiasedVariance(_Norm):
     def forward(self, x):
@@ -251,6 +264,61 @@ class UsesGreekNames(nn.Module):
         return (x - mean) / (variance + self.eps).sqrt() * self.gamma + self.beta
 
 
+@wrong("LayerNorm", says="`weight` is a tensor that no optimizer would train")
+class KeepsItsGainInABuffer(_Norm):
+    def __init__(self, width, eps=1e-5):
+        super().__init__(width, eps)
+        del self.weight
+        self.register_buffer("weight", torch.ones(width))
+
+    def forward(self, x):
+        variance, mean = torch.var_mean(x, -1, correction=0, keepdim=True)
+        return self.scaled((x - mean) / (variance + self.eps).sqrt())
+
+
+@wrong("LayerNorm", says="`bias` is a parameter that does not require a gradient")
+class NeverTrainsItsShift(_Norm):
+    def __init__(self, width, eps=1e-5):
+        super().__init__(width, eps)
+        self.bias = nn.Parameter(torch.zeros(width), requires_grad=False)
+
+    def forward(self, x):
+        variance, mean = torch.var_mean(x, -1, correction=0, keepdim=True)
+        return self.scaled((x - mean) / (variance + self.eps).sqrt())
+
+
+@wrong("LayerNorm", says="no gradient reaches `weight`")
+class DetachesItsGain(_Norm):
+    def forward(self, x):
+        variance, mean = torch.var_mean(x, -1, correction=0, keepdim=True)
+        normed = (x - mean) / (variance + self.eps).sqrt()
+        return normed * self.weight.detach() + self.bias
+
+
+@wrong("LayerNorm", says="difference of two large numbers")
+class TakesADifferenceOfSquares(_Norm):
+    def forward(self, x):
+        mean = x.mean(-1, keepdim=True)
+        variance = x.square().mean(-1, keepdim=True) - mean.square()
+        return self.scaled((x - mean) / (variance + self.eps).sqrt())
+
+
+@wrong("LayerNorm", says="goes through float32")
+class ComputesInFloat(_Norm):
+    def forward(self, x):
+        wide = x.float()
+        variance, mean = torch.var_mean(wide, -1, correction=0, keepdim=True)
+        normed = (wide - mean) / (variance + self.eps).sqrt()
+        return self.scaled(normed.to(x.dtype))
+
+
+@wrong("LayerNorm", says="`eps` is missing, or squared")
+class SquaresEps(_Norm):
+    def forward(self, x):
+        variance, mean = torch.var_mean(x, -1, correction=0, keepdim=True)
+        return self.scaled((x - mean) / (variance + self.eps**2).sqrt())
+
+
 # RMSNorm
 
 
@@ -289,6 +357,51 @@ class IsLayerNormWithoutShift(_Rms):
     def forward(self, x):
         variance, mean = torch.var_mean(x, -1, correction=0, keepdim=True)
         return (x - mean) / (variance + self.eps).sqrt() * self.weight
+
+
+@wrong("RMSNorm", says="mean is taken away first")
+class SubtractsTheMean(_Rms):
+    def forward(self, x):
+        size = (x.square().mean(-1, keepdim=True) + self.eps).sqrt()
+        return (x - x.mean(-1, keepdim=True)) / size * self.weight
+
+
+@wrong("RMSNorm", says="mean is taken away first")
+class IsLayerNormWithItsEps(_Rms):
+    def __init__(self, width, eps=1e-5):
+        super().__init__(width, eps)
+
+    def forward(self, x):
+        variance, mean = torch.var_mean(x, -1, correction=0, keepdim=True)
+        return (x - mean) / (variance + self.eps).sqrt() * self.weight
+
+
+@wrong("RMSNorm", says="here its default is 1e-6")
+class HasTheEpsOfLayerNorm(_Rms):
+    def __init__(self, width, eps=1e-5):
+        super().__init__(width, eps)
+
+    def forward(self, x):
+        return x / ((x**2).mean(-1, keepdim=True) + self.eps).sqrt() * self.weight
+
+
+@wrong("RMSNorm", says="`weight` is a tensor that no optimizer would train")
+class KeepsItsGainInABufferToo(nn.Module):
+    def __init__(self, width, eps=1e-6):
+        super().__init__()
+        self.eps = eps
+        self.register_buffer("weight", torch.ones(width))
+
+    def forward(self, x):
+        return x / ((x**2).mean(-1, keepdim=True) + self.eps).sqrt() * self.weight
+
+
+@wrong("RMSNorm", says="goes through float32")
+class ComputesInFloatToo(_Rms):
+    def forward(self, x):
+        wide = x.float()
+        size = ((wide**2).mean(-1, keepdim=True) + self.eps).sqrt()
+        return (wide / size).to(x.dtype) * self.weight
 
 
 @wrong("RMSNorm", says="squares the numbers themselves")
@@ -510,6 +623,25 @@ class DoesNotLearnAlpha(nn.Module):
         return torch.tanh(self.alpha * x) * self.weight + self.bias
 
 
+@wrong("DyT", says="`alpha` is a tensor that no optimizer would train")
+class KeepsAlphaInABuffer(nn.Module):
+    def __init__(self, width, alpha=0.5):
+        super().__init__()
+        self.register_buffer("alpha", torch.ones(1) * alpha)
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x):
+        return torch.tanh(self.alpha * x) * self.weight + self.bias
+
+
+@wrong("DyT", says="infinite divided by infinite")
+class WritesTheTanhOut(_Squash):
+    def forward(self, x):
+        up, down = (self.alpha * x).exp(), (-self.alpha * x).exp()
+        return (up - down) / (up + down) * self.weight + self.bias
+
+
 # Residual
 
 
@@ -608,6 +740,63 @@ class HidesTheLayer(nn.Module):
         return x + layer(norm(x)) if self.pre else norm(x + layer(x))
 
 
+@wrong("Residual", says="The norm is not a part of the module")
+class HidesTheNorm(nn.Module):
+    def __init__(self, layer, norm, pre=True):
+        super().__init__()
+        self.layer, self.norms, self.pre = layer, [norm], pre
+
+    def forward(self, x):
+        (norm,) = self.norms
+        return x + self.layer(norm(x)) if self.pre else norm(x + self.layer(x))
+
+
+@wrong("Residual", says="The layer is a copy")
+class CopiesItsParts(nn.Module):
+    def __init__(self, layer, norm, pre=True):
+        super().__init__()
+        self.layer, self.norm = copy.deepcopy(layer), copy.deepcopy(norm)
+        self.pre = pre
+
+    def forward(self, x):
+        if self.pre:
+            return x + self.layer(self.norm(x))
+        return self.norm(x + self.layer(x))
+
+
+@wrong("Residual", says="not the sum of two norms")
+class NormalisesOneByOne(_Beside):
+    def forward(self, x):
+        if self.pre:
+            return x + self.layer(self.norm(x))
+        return self.norm(x) + self.norm(self.layer(x))
+
+
+@wrong("Residual", says="gradient of `x` is not")
+class DetachesTheStream(_Beside):
+    def forward(self, x):
+        if self.pre:
+            return x.detach() + self.layer(self.norm(x))
+        return self.norm(x + self.layer(x))
+
+
+@wrong("Residual", says="gradient of `x` is not")
+class DetachesWhatTheLayerReads(_Beside):
+    def forward(self, x):
+        if self.pre:
+            return x + self.layer(self.norm(x))
+        return self.norm(x + self.layer(x.detach()))
+
+
+@wrong("Residual", says="writes into what came in")
+class AddsInPlace(_Beside):
+    def forward(self, x):
+        if self.pre:
+            x += self.layer(self.norm(x))
+            return x
+        return self.norm(x + self.layer(x))
+
+
 # swap_norms
 
 
@@ -633,14 +822,14 @@ def walks_down(model, old, make):
 
 @right("swap_norms")
 def looks_parents_up(model, old, make):
-    paths = [path for path, part in model.named_modules() if type(part) is old]
+    paths = [path for path, part in model.named_modules() if path and type(part) is old]
     if not paths:
         raise ValueError(f"no {old}")
     for path in paths:
         *above, name = path.split(".")
         parent = model.get_submodule(".".join(above))
         norm = getattr(parent, name)
-        parent.add_module(name, make(*norm.normalized_shape).to(norm.weight))
+        parent.add_module(name, make(*norm.weight.shape).to(norm.weight))
     return len(paths)
 
 
@@ -785,4 +974,113 @@ def asks_every_layer(model, old, make):
     ]
     for parent, name, new in found:
         setattr(parent, name, new)
+    return len(found)
+
+
+@wrong("swap_norms", says="takes a name, not a path")
+def sets_a_path(model, old, make):
+    count = 0
+    for name, part in list(model.named_modules()):
+        if isinstance(part, old):
+            setattr(model, name, make(part.weight.numel()).to(part.weight))
+            count += 1
+    if not count:
+        raise ValueError("nothing to swap")
+    return count
+
+
+@wrong("swap_norms", says="stands in several places")
+def makes_one_for_each_width(model, old, make):
+    found = [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, old)
+    ]
+    new = {child.weight.numel(): make(child.weight.numel()) for _, _, child in found}
+    for parent, name, child in found:
+        setattr(parent, name, new[child.weight.numel()].to(child.weight))
+    if not found:
+        raise ValueError("nothing to swap")
+    return len(found)
+
+
+@wrong("swap_norms", says="a norm that lies deeper is left")
+def goes_two_levels_deep(model, old, make):
+    count = 0
+    for parent in [model, *model.children()]:
+        for name, child in list(parent.named_children()):
+            if isinstance(child, old):
+                setattr(parent, name, make(child.weight.numel()).to(child.weight))
+                count += 1
+    if not count:
+        raise ValueError("nothing to swap")
+    return count
+
+
+@wrong("swap_norms", says="a part without norms must not raise")
+def raises_in_every_leaf(model, old, make):
+    count = 0
+    for name, child in list(model.named_children()):
+        if isinstance(child, old):
+            setattr(model, name, make(child.weight.numel()).to(child.weight))
+            count += 1
+        else:
+            count += raises_in_every_leaf(child, old, make)
+    if not count:
+        raise ValueError("nothing to swap")
+    return count
+
+
+@wrong("swap_norms", says="matter of `nn.LayerNorm` alone")
+def asks_for_the_normalized_shape(model, old, make):
+    found = [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, old)
+    ]
+    for parent, name, child in found:
+        setattr(parent, name, make(child.normalized_shape[0]).to(child.weight))
+    if not found:
+        raise ValueError("nothing to swap")
+    return len(found)
+
+
+@wrong("swap_norms", says="Only `nn.LayerNorm` is replaced")
+def knows_one_kind(model, old, make):
+    found = [
+        (parent, name, child)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, nn.LayerNorm)
+    ]
+    for parent, name, child in found:
+        setattr(parent, name, make(child.weight.numel()).to(child.weight))
+    if not found:
+        raise ValueError("nothing to swap")
+    return len(found)
+
+
+@wrong("swap_norms", says="has no part that holds it")
+def swaps_the_model_itself(model, old, make):
+    found = [p for p in model.named_modules() if isinstance(p[1], old)]
+    if not found:
+        raise ValueError("nothing to swap")
+    for path, part in found:
+        above, _, name = path.rpartition(".")
+        new = make(part.weight.numel()).to(part.weight)
+        model.get_submodule(above).add_module(name, new)
+    return len(found)
+
+
+@wrong("swap_norms", says="counts as replaced")
+def counts_the_model_itself(model, old, make):
+    found = [part for part in model.modules() if isinstance(part, old)]
+    if not found:
+        raise ValueError("nothing to swap")
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, old):
+                setattr(parent, name, make(child.weight.numel()).to(child.weight))
     return len(found)
