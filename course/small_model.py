@@ -1,9 +1,10 @@
 """A small model of attention, to look into: `python -m course.small_model`.
 
 The command trains one layer of attention with four heads on the course's stories, in a
-little over a minute on two quiet cores, and then one of the same size with a single
-head, to compare. It writes two files beside this one: the weights, and how they were
-made with what both models can do. Chapters load the first:
+little over a minute on two quiet cores, and then one of the same size and with the same
+settings, but a single head, to compare. `build` says how they begin. It writes two
+files beside this one: the weights, and how they were made with what both models can do.
+Chapters load the first:
 
     model, encoding = small_model.load()
 
@@ -96,7 +97,10 @@ def load() -> tuple[AttentionModel, tiktoken.Encoding]:
 
 
 def build(recipe: Recipe) -> AttentionModel:
-    """The model before training."""
+    """The model before training: its output is tied to the embedding.
+
+    Each `projection` begins as 1.7 times the transpose of the matrix of the values.
+    """
     torch.manual_seed(recipe.seed)
     sizes = (recipe.vocab_size, recipe.context, recipe.width, recipe.heads)
     model = AttentionModel(*sizes, recipe.layers, norm=nn.LayerNorm)

@@ -71,8 +71,10 @@ class MultiHeadAttention(nn.Module):
     head 0 first. `projection` mixes the heads. Dropout is on the weights.
 
     The step in the middle is `F.scaled_dot_product_attention`: the same formula as in
-    `solutions.attention` and `solutions.causal_masking`, computed in one piece, without
-    keeping the (T, T) weights. `weights` computes these in the open.
+    `solutions.attention` and `solutions.causal_masking`, in one call. Where a fused
+    kernel fits, it does not keep the (T, T) weights; elsewhere (on a CPU with dropout,
+    for example) torch goes through the formula step by step. `weights` computes them
+    in the open.
 
     Where it differs from `nn.MultiheadAttention`: always causal, batch first, and it
     returns the output alone. The parameters correspond: `qkv` is `in_proj`,
@@ -161,7 +163,7 @@ def multi_head_parameters(width: int, heads: int, bias: bool = True) -> int:
     `qkv` has a (3 C, C) matrix, `projection` a (C, C) one, and each output a bias. The
     heads share the channels out, so their number changes nothing.
 
-    >>> multi_head_parameters(width=768, heads=12)  # one layer of GPT-2
+    >>> multi_head_parameters(width=768, heads=12)  # a layer of the smallest GPT-2
     2362368
 
     Raises:
