@@ -286,7 +286,8 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     """Keep the fewest tokens that have p of the probability: (..., V) -> (..., V).
 
     From the most probable token on, tokens are kept until they have at least p
-    together; the logits of all others become -inf. One token always stays.
+    together; the logits of all others become -inf. One token always stays; which of
+    several equally probable tokens stay is left open.
 
     >>> keep_top_p(torch.tensor([0.5, 0.3, 0.2]).log(), p=0.7).exp()
     tensor([0.5000, 0.3000, 0.0000])
@@ -298,11 +299,13 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     """
     if not 0 <= p <= 1:
         raise ValueError(f"p is {p}, expected 0 to 1")
-    ordered, places = logits.sort(dim=-1, descending=True, stable=True)  # (..., V)
-    shares = ordered.softmax(dim=-1)
-    before = shares.cumsum(dim=-1) - shares  # (..., V): what more probable ones have
-    spare = before >= p
-    spare[..., 0] = False  # the most probable token always stays
+    ordered, places = logits.sort(dim=-1)  # (..., V), the least probable token first
+    precise = torch.promote_types(logits.dtype, torch.float32)
+    shares = ordered.softmax(dim=-1, dtype=precise)
+    # What more probable tokens leave to this one and the rest. Added up from the small
+    # ones, so that rounding loses none of them.
+    spare = shares.cumsum(dim=-1) <= 1 - p
+    spare[..., -1] = False  # the most probable token always stays
     # Back from the sorted places to those of the tokens.
     return logits.masked_fill(spare.scatter(-1, places, spare), -math.inf)
 
@@ -334,10 +337,7 @@ def write(
         raise ValueError(f"the temperature is {temperature}, expected 0 or more")
 
     def chosen(seen: Tensor) -> Tensor:
-        logits = model(seen)[:, -1:]  # (B, 1, V)
-        if temperature == 0:
-            return logits
-        logits = logits / temperature
+        logits = model(seen)[:, -1:] / (temperature or 1.0)  # (B, 1, V)
         if top_k is not None:
             logits = keep_top_k(logits, top_k)
         return logits if top_p is None else keep_top_p(logits, top_p)
@@ -346,7 +346,7 @@ def write(
         chosen,
         ids,
         steps,
-        temperature=min(temperature, 1.0) and 1.0,  # greedy, or divided already
+        temperature=1.0 if temperature else 0.0,  # divided already, or greedy
         context=context,
         generator=generator,
     )
@@ -408,12 +408,13 @@ def from_gpt2(state: Mapping[str, Tensor], config: GPTConfig) -> GPT:
                 f"the checkpoint has no {theirs}: is it a GPT-2 of "
                 f"{config.n_layer} layers?"
             )
-        value = (state[theirs].T if turned else state[theirs]).clone()
-        if value.shape != wanted:
+        value, stored = state[theirs], wanted[::-1] if turned else wanted
+        if value.shape != stored:
             raise ValueError(
-                f"{theirs} is {tuple(state[theirs].shape)} in the checkpoint, but the "
-                f"config makes it {tuple(wanted[::-1] if turned else wanted)}"
+                f"{theirs} is {tuple(value.shape)} in the checkpoint, but the config "
+                f"makes it {tuple(stored)}"
             )
-        ours[name] = value
+        value = value.T if turned else value
+        ours[name] = value.clone(memory_format=torch.contiguous_format)
     model.load_state_dict(ours, assign=True)
     return model

@@ -145,6 +145,23 @@ def test_a_wrong_gradient_is_named():
 
     case = Case("squares", args=(X,), expected=lambda x: x**2, gradient=True)
     assert "the gradient of `x` is not" in check(half_detached, case).complaint
+
+
+def test_a_way_back_that_fails_is_a_finding_too():
+    def changes_what_exp_keeps(x):
+        y = x.exp()
+        y += 1  # the gradient of exp is its own output
+        return y
+
+    hint = Mistake("make a new tensor", raises=RuntimeError, mentions="inplace")
+    case = Case(
+        "in place",
+        args=(X,),
+        expected=lambda x: x.exp() + 1,
+        gradient=True,
+        mistakes=(hint,),
+    )
+    assert check(changes_what_exp_keeps, case).hint == "make a new tensor"
     assert check(lambda x: x * x, case) is None
 
 
