@@ -1257,9 +1257,17 @@ def _gpt_lengths(config: GPTConfig, state: State, logits: Callable) -> Iterator[
         args=(torch.zeros(1, config.n_positions + 1, dtype=torch.long), config),
         call=lambda cls, ids, config: _refusal(logits, cls, ids, config),
         judge=_is_refused,
-        mistakes=_refused(
-            "There is no vector for the last position, yet your code returned "
-            "something. Raise a `ValueError` if T is more than `n_positions`."
+        mistakes=(
+            Mistake(
+                "The position table has no such row, and says so in its own words; on "
+                "a GPU that ends the whole program. Check first, and raise a "
+                "`ValueError` if T is more than `n_positions`.",
+                when=lambda got: got.startswith("IndexError"),
+            ),
+            *_refused(
+                "There is no vector for the last position, yet your code returned "
+                "something. Raise a `ValueError` if T is more than `n_positions`."
+            ),
         ),
     )
 
@@ -2158,7 +2166,9 @@ EXERCISES = (
             "        for block in self.blocks:\n"
             "            block.attention.projection.weight.normal_(0, small)\n"
             "            block.feed_forward.projection.weight.normal_(0, small)\n"
-            "in forward:\n    x = self.dropout(self.embedding(ids))\n"
+            "in forward:\n"
+            "    if T > config.n_positions: raise ValueError\n"
+            "    x = self.dropout(self.embedding(ids))\n"
             "    for block in self.blocks: x = block(x)\n"
             "    return F.linear(self.norm(x), the token table)",
         ),

@@ -1097,13 +1097,20 @@ class WrapsPositions(_Model):
         return block
 
 
-@wrong("GPT", says="do not name the cause")
+@wrong("GPT", says="no such row")
 class LetsTheTableComplain(WrapsPositions):
     def embed(self, ids):
         places = torch.arange(ids.shape[1], device=ids.device)
         tables = self.embedding
         x = tables.token_embedding(ids) + tables.position_embedding(places)
         return self.dropout(x)
+
+
+@wrong("GPT", says="`python -O`")
+class AssertsTheLength(WrapsPositions):
+    def embed(self, ids):
+        assert ids.shape[1] <= self.config.n_positions
+        return super().embed(ids)
 
 
 @wrong("GPT", says="*more* than `n_positions`")
