@@ -22,7 +22,7 @@
     parts.forEach((part, n) => {
       pieces[n].style.width = `${100 * part / total}%`
       rows[n].cells[1].textContent = spelled(part)
-      rows[n].cells[2].textContent = `${Math.floor(100 * part / total + 0.5)}%`
+      rows[n].cells[2].textContent = `${Math.floor(100 * part / total + 0.5) || "<1"}%`
     })
     return spelled(total)
   }

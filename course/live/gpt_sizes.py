@@ -142,4 +142,5 @@ def _panel(title: str, parts: list[int]) -> str:
 
 def percent(part: int, total: int) -> str:
     """In whole percent; a half goes up, as in JavaScript."""
-    return f"{math.floor(100 * part / total + 0.5)}%"
+    whole = math.floor(100 * part / total + 0.5)
+    return f"{whole}%" if whole else "&lt;1%"
