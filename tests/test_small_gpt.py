@@ -136,7 +136,7 @@ def test_what_fills_up_a_row_teaches_nothing(capsys):
     wide = replace(TINY, context=400, steps=1)
     trained = []
     for recipe in wide, replace(wide, context=390):
-        model = small_gpt.build(wide)
+        model = small_gpt.build(wide).double()
         small_gpt.train(model, encoding, text, recipe)
         trained.append(model.state_dict())
     for name, value in trained[0].items():
