@@ -129,18 +129,26 @@ def test_training_is_repeatable_and_lowers_the_loss(capsys):
     assert after[0] == after[1] < 0.8 * before
 
 
-def test_what_fills_up_a_row_teaches_nothing(capsys):
-    """One step on rows of another width ends at the same weights."""
-    text = corpus.write(3000, seed=1)
+def test_a_step_learns_from_every_token_of_its_stories(monkeypatch):
+    """Rows are cut to the longest story of the batch: that must lose no token."""
+    text = corpus.write(6000, seed=1)
     encoding = to_tiktoken(train_bpe(text, 300))
-    wide = replace(TINY, context=900, steps=1)
-    trained = []
-    for recipe in wide, replace(wide, context=800):
-        model = small_gpt.build(wide).double()
-        small_gpt.train(model, encoding, text, recipe)
-        trained.append(model.state_dict())
-    for name, value in trained[0].items():
-        torch.testing.assert_close(value, trained[1][name])
+    recipe, real, seen = replace(TINY, context=400, steps=3), F.cross_entropy, []
+
+    def watched(logits, targets):
+        seen.append((targets[targets >= 0], len(targets) // recipe.batch_size))
+        return real(logits, targets)
+
+    monkeypatch.setattr(F, "cross_entropy", watched)
+    small_gpt.train(small_gpt.build(recipe), encoding, text, recipe)
+    texts = text.removesuffix(corpus.SEPARATOR).split(corpus.SEPARATOR)
+    _, targets = small_model.rows(encoding, texts, recipe.context)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    for tokens, width in seen:
+        chosen = targets[torch.randint(len(targets), (8,), generator=generator)]
+        assert torch.equal(tokens, chosen[chosen >= 0])
+        assert width == (chosen >= 0).sum(dim=1).max()
+    assert len(seen) == 3
 
 
 def test_the_twin_has_attention_alone():
