@@ -172,7 +172,10 @@ def _of_gradients(
     _weighted_sum(expected).backward()
     outcome = _weighted_sum(got)
     if outcome.requires_grad:
-        outcome.backward()
+        try:
+            outcome.backward()
+        except RuntimeError as error:  # such as a tensor that was changed in place
+            return _of_exception(case, answer, error, None)
     for name, mine, theirs in zip(
         _names(case, answer, len(args)), args, before[0], strict=True
     ):

@@ -23,10 +23,11 @@ import re
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import tiktoken
@@ -37,7 +38,7 @@ from torch import Tensor, nn
 from course import corpus
 from course.files import write_atomically
 from course.stories import PLACES
-from solutions.multi_head import AttentionModel
+from solutions.multi_head import AttentionModel, MultiHeadAttention
 from solutions.tokens import to_tiktoken, train_bpe
 
 WEIGHTS = Path(__file__).with_name("small_model.npz")
@@ -73,26 +74,39 @@ def load() -> tuple[AttentionModel, tiktoken.Encoding]:
     Raises:
         SmallModelError: if a file is missing or the two do not belong together.
     """
-    again = "make them again: python -m course.small_model"
+    return restored(lambda made: build(Recipe(**made["recipe"])), WEIGHTS, MADE)
+
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def restored(
+    build: Callable[[dict], Model], weights: Path, made: Path
+) -> tuple[Model, tiktoken.Encoding]:
+    """What `keep` has kept: the model that `build` makes of the record, and its tokens.
+
+    Raises:
+        SmallModelError: if a file is missing or the two do not belong together.
+    """
+    again = f"make them again: python -m course.{weights.stem}"
     try:
-        made = json.loads(MADE.read_text("utf-8"))
-        arrays = np.load(WEIGHTS, allow_pickle=False)
-        recipe = Recipe(**made["recipe"])
+        record = json.loads(made.read_text("utf-8"))
+        arrays = np.load(weights, allow_pickle=False)
+        model = build(record)
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise SmallModelError(
             f"the small model cannot be read: {error}; {again}"
         ) from None
-    model = build(recipe)
     parameters = dict(model.named_parameters())
     sizes = {name: tuple(value.shape) for name, value in parameters.items()}
     if sizes != {name: arrays[name].shape for name in arrays.files}:
         raise SmallModelError(
-            f"{WEIGHTS.name} and {MADE.name} do not belong together; {again}"
+            f"{weights.name} and {made.name} do not belong together; {again}"
         )
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(torch.from_numpy(arrays[name]))
-    ranks = {base64.b64decode(token): i for i, token in enumerate(made["tokens"])}
+    ranks = {base64.b64decode(token): i for i, token in enumerate(record["tokens"])}
     return model.eval(), to_tiktoken(ranks)
 
 
@@ -104,16 +118,24 @@ def build(recipe: Recipe) -> AttentionModel:
     torch.manual_seed(recipe.seed)
     sizes = (recipe.vocab_size, recipe.context, recipe.width, recipe.heads)
     model = AttentionModel(*sizes, recipe.layers, norm=nn.LayerNorm)
-    # One table reads and writes, and a layer begins by handing on what it looks at: to
-    # look at a token makes it likelier, so that a head soon learns where to look.
-    model.output.weight = model.embedding.token_embedding.weight
+    model.output.weight = model.embedding.token_embedding.weight  # it reads and writes
     with torch.no_grad():
         for table in model.embedding.parameters():
             table.mul_(0.1)
-        for layer in model.layers:
-            values = layer.qkv.weight[2 * recipe.width :]  # (C, C)
-            layer.projection.weight.copy_(1.7 * values.T)
+    for layer in model.layers:
+        hand_on(layer)
     return model
+
+
+@torch.no_grad()
+def hand_on(layer: MultiHeadAttention) -> None:
+    """Let attention begin by handing on what it looks at.
+
+    With one table that reads and writes, to look at a token then makes it likelier, so
+    that a head soon learns where to look.
+    """
+    values = layer.qkv.weight[2 * layer.width :]  # (C, C)
+    layer.projection.weight.copy_(1.7 * values.T)
 
 
 # ---- stories as rows of tokens ----------------------------------------------------
@@ -139,11 +161,18 @@ def rows(
 
 @torch.no_grad()
 def bits_per_character(
-    model: AttentionModel, encoding: tiktoken.Encoding, count: int = 200, seed: int = 2
+    model: nn.Module,
+    encoding: tiktoken.Encoding,
+    count: int = 200,
+    seed: int = 2,
+    context: int | None = None,
 ) -> float:
-    """Of so many stories that it has not read, each from its own beginning."""
+    """Of so many stories that it has not read, each from its own beginning.
+
+    `context`: the longest T; None: that of an `AttentionModel`.
+    """
     texts = [story.text for story in islice(corpus.stories(seed), count)]
-    inputs, targets = rows(encoding, texts, model.layers[0].context)
+    inputs, targets = rows(encoding, texts, context or model.layers[0].context)
     nats = characters = 0.0
     for x, y in zip(inputs.split(50), targets.split(50), strict=True):
         nats += F.cross_entropy(
@@ -222,7 +251,7 @@ def _mentions(encoding: tiktoken.Encoding, text: str, words: str) -> list[range]
 
 
 @torch.no_grad()
-def found(model: AttentionModel, asked: Questions) -> float:
+def found(model: nn.Module, asked: Questions) -> float:
     """The share of stories in which every token of the place is the likeliest one."""
     right = []
     for ids, asking in zip(asked.ids.split(50), asked.asking.split(50), strict=True):
@@ -253,22 +282,34 @@ def main() -> int:
         }
         print(f"heads={heads}: trained in {time.perf_counter() - began:.0f} s")
         print(results[f"heads={heads}"])
-    made = {
-        "command": "python -m course.small_model",
+    keep(models[recipe.heads], ranks, recipe, results, WEIGHTS, MADE)
+    return 0
+
+
+def keep(
+    model: nn.Module,
+    tokens: Iterable[bytes],
+    recipe: Recipe,
+    results: dict[str, Any],
+    weights: Path,
+    made: Path,
+) -> None:
+    """Write the weights, in half precision, and how they were made."""
+    record = {
+        "command": f"python -m course.{weights.stem}",
         "recipe": asdict(recipe),
         "torch": torch.__version__.split("+")[0],
         "results": results,
-        "tokens": [base64.b64encode(token).decode() for token in ranks],
+        "tokens": [base64.b64encode(token).decode() for token in tokens],
     }
     halves = {
         name: parameter.detach().half().numpy()
-        for name, parameter in models[recipe.heads].named_parameters()
+        for name, parameter in model.named_parameters()
     }
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **halves)
-    write_atomically(WEIGHTS, buffer.getvalue())
-    write_atomically(MADE, json.dumps(made, indent=1) + "\n")
-    return 0
+    write_atomically(weights, buffer.getvalue())
+    write_atomically(made, json.dumps(record, indent=1) + "\n")
 
 
 def train(

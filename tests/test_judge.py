@@ -148,6 +148,23 @@ def test_a_wrong_gradient_is_named():
     assert check(lambda x: x * x, case) is None
 
 
+def test_a_way_back_that_fails_is_a_finding_too():
+    def changes_what_exp_keeps(x):
+        y = x.exp()
+        y += 1  # the gradient of exp is its own output
+        return y
+
+    hint = Mistake("make a new tensor", raises=RuntimeError, mentions="inplace")
+    case = Case(
+        "in place",
+        args=(X,),
+        expected=lambda x: x.exp() + 1,
+        gradient=True,
+        mistakes=(hint,),
+    )
+    assert check(changes_what_exp_keeps, case).hint == "make a new tensor"
+
+
 def test_a_tensor_left_on_the_cpu_is_named():
     case = Case("rows", args=(X,), expected=lambda x: x + 1, any_device=True)
     finding = check(lambda x: x + torch.ones(3), case)

@@ -19,6 +19,7 @@ CHAPTERS = (
     "causal_masking",
     "multi_head",
     "normalization",
+    "gpt_block",
 )
 """Chapters in the order of the course, by the name of their module."""
 
