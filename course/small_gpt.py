@@ -2,10 +2,11 @@
 
 Two blocks, of the same width and as many heads as the small model has. Stories, tokens,
 steps and batch are the same, too, and attention begins in the same way, by handing on
-what it looks at. What differs is the model, the first weights of the rest, and the
-learning rate. Beside it a twin is trained that has no feed-forward layers. The command
-writes two files beside this one: the weights of the GPT, and how they were made with
-what both can do. Chapters load them:
+what it looks at. What differs is the model (the small one has one layer, and a bias at
+the output), the first weights of the rest, the learning rate, AdamW with weight decay
+in place of Adam, and gradients that are clipped. Beside it a twin is trained that has
+no feed-forward layers. The command writes two files beside this one: the weights of the
+GPT, and how they were made with what both can do. Chapters load them:
 
     model, encoding = small_gpt.load()
 

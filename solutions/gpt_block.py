@@ -9,8 +9,9 @@ table once more, read the other way: every token's score is how well its vector 
     logits = norm(x) E^T                                 (B, T, V)
 
 Shapes: `B` texts, `T` tokens each, `C` channels, `H` heads, `V` tokens in the
-vocabulary. `GPTConfig` has the field names of GPT-2's configuration file. Left out:
-training (the next chapter), and keeping keys and values between steps (week 5).
+vocabulary. `GPTConfig` has the names in the configuration file that `transformers` uses
+for GPT-2. Left out: training (the next chapter), and keeping keys and values between
+steps (week 5).
 
 Sources: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", and
 the code published with it, github.com/openai/gpt-2; Hendrycks and Gimpel 2016,
@@ -37,10 +38,10 @@ from solutions.tokens import TokenAndPositionEmbedding
 
 @dataclass(frozen=True)
 class GPTConfig:
-    """The sizes of a GPT, under GPT-2's names. The default is the smallest GPT-2.
+    """The sizes of a GPT, by default those of the smallest GPT-2.
 
-    GPT-2 was trained with a dropout of 0.1 at all three places; here it is off unless
-    asked for.
+    The names are those in the configuration file that `transformers` uses for GPT-2. It
+    has a dropout of 0.1 at all three places; here it is off unless asked for.
 
     Raises:
         ValueError: if there can be no such model.
@@ -174,12 +175,15 @@ class GPT(nn.Module):
     The token table is used twice: its row for a token is what goes in, and the product
     with all rows is what comes out (tied weights).
 
-    A new model is initialised like GPT-2: normal numbers of standard deviation 0.02,
-    biases 0; the two matrices of a block that write to the stream get 0.02 divided by
-    the root of how many write to it, 2 per block, so that the sum keeps its size.
+    A new model is initialised in the way usually called GPT-2's: normal numbers of
+    standard deviation 0.02, biases 0; the two matrices of a block that write to the
+    stream get 0.02 divided by the root of how many write to it, 2 per block, so that
+    the sum keeps its size. The 0.02 is from GPT-2's code (there the position table gets
+    0.01), the root from its paper.
 
-    Source: Radford et al. 2019; for tied weights, Press and Wolf 2017, "Using the
-    Output Embedding to Improve Language Models", arXiv:1608.05859.
+    Source: Radford et al. 2019, section 2.3, and src/model.py of the code; for tied
+    weights, Press and Wolf 2017, "Using the Output Embedding to Improve Language
+    Models", arXiv:1608.05859.
     """
 
     def __init__(self, config: GPTConfig) -> None:
@@ -204,7 +208,7 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw all weights anew, as GPT-2 begins."""
+        """Draw all weights anew, in the way that the class describes."""
         std = self.config.initializer_range
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):
@@ -257,7 +261,8 @@ def forward_flops(config: GPTConfig, length: int) -> int:
     takes two matrix products for each one of the way forward.
 
     Source: Kaplan et al. 2020, "Scaling Laws for Neural Language Models", section 2.1,
-    who leave out the output table, and Chowdhery et al. 2022, appendix B.
+    who leave out the output table and count half of the scores and averages; and
+    Chowdhery et al. 2022, "PaLM", arXiv:2204.02311, appendix B, who count them all.
     """
     width = config.n_embd
     matrices = config.n_layer * 12 * width**2 + config.vocab_size * width
@@ -299,6 +304,8 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     """
     if not 0 <= p <= 1:
         raise ValueError(f"p is {p}, expected 0 to 1")
+    if p == 1:
+        return logits.clone()  # all, even those whose share is rounded to 0
     ordered, places = logits.sort(dim=-1)  # (..., V), the least probable token first
     precise = torch.promote_types(logits.dtype, torch.float32)
     shares = ordered.softmax(dim=-1, dtype=precise)
@@ -353,9 +360,10 @@ def write(
 
 
 def gpt2_names(config: GPTConfig) -> dict[str, tuple[str, bool]]:
-    """Our name of each parameter -> GPT-2's name, and whether it is stored transposed.
+    """Our name of each parameter -> that of `transformers`, and whether it is turned.
 
-    GPT-2 stores the matrices of its blocks as (in, out), torch as (out, in).
+    The names are those that `transformers` uses for GPT-2. GPT-2 stores the matrices of
+    its blocks as (in, out), torch as (out, in).
     """
     names = {
         "embedding.token_embedding.weight": ("wte.weight", False),
@@ -383,7 +391,7 @@ def gpt2_names(config: GPTConfig) -> dict[str, tuple[str, bool]]:
 
 
 def to_gpt2(model: GPT) -> dict[str, Tensor]:
-    """The weights under GPT-2's names and in its layout: what `transformers` loads."""
+    """The weights as `transformers` loads them into a GPT-2: its names, its layout."""
     ours = model.state_dict()
     return {
         f"transformer.{theirs}": ours[name].T.contiguous() if turned else ours[name]
@@ -392,7 +400,9 @@ def to_gpt2(model: GPT) -> dict[str, Tensor]:
 
 
 def from_gpt2(state: Mapping[str, Tensor], config: GPTConfig) -> GPT:
-    """A GPT with GPT-2's weights, under GPT-2's names, with or without `transformer.`.
+    """A GPT with GPT-2's weights, as `transformers` names them.
+
+    The names may begin with `transformer.`, or not.
 
     Raises:
         ValueError: if a weight is missing or has another shape than the config says.
