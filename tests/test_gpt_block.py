@@ -491,6 +491,16 @@ def test_top_p_loses_no_token_to_rounding(dtype):
     assert_close((shares * kept).sum(-1), shares.new_full((2,), 0.9), rtol=0, atol=3e-3)
 
 
+def test_top_p_of_one_keeps_what_rounds_to_nothing():
+    """e^-200 is 0 in float32. What comes back is a copy, and it carries a gradient."""
+    x = torch.tensor([0.0, -200.0, -math.inf], requires_grad=True)
+    got = keep_top_p(x, 1.0)
+    assert torch.equal(got, x)
+    assert got.data_ptr() != x.data_ptr()
+    got[:2].sum().backward()
+    assert x.grad.tolist() == [1.0, 1.0, 0.0]
+
+
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("shape", [(5,), (2, 5), (2, 3, 5)])
 def test_any_number_of_axes_may_come_before_the_tokens(shape, device):

@@ -169,14 +169,52 @@ def _gelu_mistakes(x: Tensor) -> tuple[Mistake, ...]:
     )
 
 
+def _exactly(wanted: Tensor, allowed: float = 1e-14) -> Callable[[Tensor], str | None]:
+    """Compares float64 as closely as rounding allows, and says how far it is off."""
+
+    def complaint(got: Tensor) -> str | None:
+        largest = wanted.abs().max().item()
+        error = (got - wanted).abs().max().item()
+        if error <= allowed * max(largest, 1):
+            return None
+        return (
+            f"The numbers are almost right: the largest error is {error:.1g}, where "
+            "float64 allows about 1e-16."
+        )
+
+    return complaint
+
+
+FEW_DIGITS = (
+    "{constant} has too few digits. `{call}` gives all of a float64; a "
+    "`torch.tensor(...)` of a number is a float32 and has seven."
+)
+
+
+def _has_few_digits(constant: float, true: float) -> bool:
+    return 1e-13 < abs(constant / true - 1) < 0.01
+
+
+def _number_at(x: Tensor, value: float) -> tuple:
+    return tuple((x == value).nonzero()[0].tolist())
+
+
 def _smooth_cases(
-    oracle: Callable[[Tensor], Tensor], mistakes: Callable[[Tensor], tuple]
+    oracle: Callable[[Tensor], Tensor],
+    mistakes: Callable[[Tensor], tuple],
+    rounded: tuple[Mistake, ...],
 ) -> Iterator[Case]:
     yield Case(
         "twelve numbers from -6 to 6",
         args=(NUMBERS,),
         expected=oracle,
-        mistakes=mistakes(NUMBERS),
+        mistakes=(*mistakes(NUMBERS), *rounded),
+    )
+    yield Case(
+        "the same to fourteen digits",
+        args=(NUMBERS,),
+        judge=_exactly(oracle(NUMBERS)),
+        mistakes=rounded,
     )
     single = NUMBERS.float()
     yield Case(
@@ -195,8 +233,24 @@ def _smooth_cases(
     )
 
 
+def _root_in(got: Tensor) -> float:
+    """The number by which x is divided inside erf, read off at one x."""
+    at = _number_at(NUMBERS, 0.75)
+    root = 0.75 / torch.erfinv(2 * got[at] / 0.75 - 1).item()
+    again = NUMBERS * (1 + torch.erf(NUMBERS / root)) / 2
+    return root if torch.allclose(got, again, rtol=0, atol=1e-13) else math.nan
+
+
+ROUNDED_ROOT = (
+    Mistake(
+        FEW_DIGITS.format(constant="The root of 2", call="math.sqrt(2)"),
+        when=lambda got: _has_few_digits(_root_in(got), math.sqrt(2)),
+    ),
+)
+
+
 def gelu() -> Iterator[Case]:
-    yield from _smooth_cases(F.gelu, _gelu_mistakes)
+    yield from _smooth_cases(F.gelu, _gelu_mistakes, ROUNDED_ROOT)
 
 
 def _gelu_tanh_mistakes(x: Tensor) -> tuple[Mistake, ...]:
@@ -265,9 +319,37 @@ def _gelu_tanh_mistakes(x: Tensor) -> tuple[Mistake, ...]:
     )
 
 
+def _constants_in(got: Tensor) -> tuple[float, float]:
+    """The factor sqrt(2 / pi) and the 0.044715 of an answer, read off at two x."""
+    xs = (0.75, 1.5)
+    inner = [
+        torch.atanh(2 * got[_number_at(NUMBERS, x)] / x - 1).item() / x for x in xs
+    ]
+    steep = (inner[1] - inner[0]) / (xs[1] ** 2 - xs[0] ** 2)  # factor + steep x^2
+    factor = inner[0] - steep * xs[0] ** 2
+    again = _tanh_form(NUMBERS, factor, steep / factor)
+    if not torch.allclose(got, again, rtol=0, atol=1e-13):
+        return math.nan, math.nan
+    return factor, steep / factor
+
+
+ROUNDED_CONSTANTS = (
+    Mistake(
+        FEW_DIGITS.format(
+            constant="The factor sqrt(2 / pi)", call="math.sqrt(2 / math.pi)"
+        ),
+        when=lambda got: _has_few_digits(_constants_in(got)[0], math.sqrt(2 / math.pi)),
+    ),
+    Mistake(
+        "The constant that multiplies x^3 has too few digits: it is 0.044715.",
+        when=lambda got: _has_few_digits(_constants_in(got)[1], 0.044715),
+    ),
+)
+
+
 def gelu_tanh() -> Iterator[Case]:
     yield from _smooth_cases(
-        lambda x: F.gelu(x, approximate="tanh"), _gelu_tanh_mistakes
+        lambda x: F.gelu(x, approximate="tanh"), _gelu_tanh_mistakes, ROUNDED_CONSTANTS
     )
 
 
@@ -496,6 +578,19 @@ def feed_forward() -> Iterator[Case]:
         call=lambda cls, x: _module_gradients(_forward_made(cls, x, state), state, x),
         expected=lambda x: _oracle_gradients(lambda own: _feed_forward(x, own), state),
         mistakes=(WRONG_GRADIENT,),
+    )
+    yield Case(
+        "the same to twelve digits",
+        args=(x,),
+        call=lambda cls, x: _forward_made(cls, x, state)(x).detach(),
+        judge=_exactly(_feed_forward(x, state), 1e-12),
+        mistakes=(
+            Mistake(
+                "A constant of your GELU has too few digits: `gelu_tanh` and "
+                '`F.gelu(x, approximate="tanh")` have them all.',
+                when=lambda got: got.shape == x.shape,
+            ),
+        ),
     )
     yield Case(
         "in training, the same input gives the same output",
@@ -767,6 +862,27 @@ def _block_mistakes(
         ),
         *(
             Mistake(
+                f"Only `{with_it}` has the `eps` that was given to `__init__`. Give it "
+                "to both norms.",
+                equals=_right(x, parts._replace(**{field: way})),
+            )
+            for other in (1e-5, 1e-6)
+            if other != eps
+            for with_it, field, way in (
+                (
+                    "feed_forward_norm",
+                    "norm",
+                    _norm(state, "attention_norm", other),
+                ),
+                (
+                    "attention_norm",
+                    "second_norm",
+                    _norm(state, "feed_forward_norm", other),
+                ),
+            )
+        ),
+        *(
+            Mistake(
                 f"The attention has another number of heads than was asked for: "
                 f"{heads}.",
                 equals=_right(x, _parts(state, other, eps)),
@@ -843,6 +959,14 @@ def _block_dropout(x: Tensor, state: State) -> Iterator[Case]:
     bias = state["attention.projection.bias"]
     full = _right(x, parts)
     quiet = _right(x, parts._replace(attention=lambda x: bias.expand(x.shape)))
+    nothing = torch.zeros_like(x)
+    unread = [
+        x + parts.attention(first) + parts.feed_forward(second)
+        for first, second in (
+            (nothing, nothing),
+            (parts.norm(nothing), parts.second_norm(nothing)),
+        )
+    ]
     yield Case(
         "everything that is added is dropped, in training: x stays",
         args=(x,),
@@ -853,6 +977,11 @@ def _block_dropout(x: Tensor, state: State) -> Iterator[Case]:
                 "The stream itself is dropped. Dropout is on what a layer adds: "
                 "x + dropout(...).",
                 equals=torch.zeros_like(x),
+            ),
+            Mistake(
+                "Dropout is on what a layer reads. It is on what the layer returns: "
+                "x + dropout(layer(norm(x))).",
+                when=lambda got: any(torch.allclose(got, other) for other in unread),
             ),
             Mistake(
                 "`dropout` has no effect. It is on what each layer adds to the stream: "
@@ -991,6 +1120,11 @@ def _gpt(
 
 def _gpt_advice(name: str, module: nn.Module) -> str:
     own = dict(module.named_parameters())
+    if name.startswith("embedding."):
+        return (
+            "`self.embedding` is a `TokenAndPositionEmbedding` of `vocab_size`, "
+            "`n_positions` and `n_embd`, in this order."
+        )
     vocab_size = own[TOKENS].shape[0] if TOKENS in own else None
     if name in own and own[name].shape[:1] == (vocab_size,):
         if own[name].dim() == 1:
@@ -1008,11 +1142,6 @@ def _gpt_advice(name: str, module: nn.Module) -> str:
         return "`self.blocks` is an `nn.ModuleList` of as many `Block`s as `n_layer`."
     if name.startswith("norm."):
         return "One more norm, `self.norm`, comes after the last block."
-    if name.startswith("embedding."):
-        return (
-            "`self.embedding` is a `TokenAndPositionEmbedding` of `vocab_size`, "
-            "`n_positions` and `n_embd`."
-        )
     return "Its parts with weights are `embedding`, `blocks` and `norm`."
 
 
@@ -1103,8 +1232,22 @@ def _gpt_mistakes(ids: Tensor, state: State, config: GPTConfig) -> tuple[Mistake
             "These are logarithms of probabilities. Return the logits as they are.",
             right.log_softmax(-1),
         ),
+        *(
+            (
+                "There is a softmax at the end, and along the wrong axis. None is "
+                "needed: return the logits as they are.",
+                right.softmax(axis),
+            )
+            for axis in (0, 1)
+        ),
     ]
     return (
+        Mistake(
+            "Drawing in place needs `torch.no_grad()` or `nn.init.normal_`: a weight "
+            "is changed while torch keeps track of it.",
+            raises=RuntimeError,
+            mentions="leaf Variable",
+        ),
         *IN_PLACE,
         *(
             Mistake(hint, equals=value)
@@ -1352,6 +1495,7 @@ BEGINNING = {
     "largest bias or shift": 0.0,
     "smallest gain": 1.0,
     "largest gain": 1.0,
+    "kurtosis": 3.0,
 }
 
 
@@ -1378,8 +1522,15 @@ def _measured(cls: type, config: GPTConfig) -> dict[str, float]:
         "largest bias or shift": biases.max().item(),
         "smallest gain": gains.min().item(),
         "largest gain": gains.max().item(),
+        # Normal numbers have 3, give or take 0.05 here; evenly spread ones have 1.8.
+        "kurtosis": round(min(map(_kurtosis, matrices.values()))),
     }
     return {name: round(value, 4) + 0.0 for name, value in measured.items()}
+
+
+def _kurtosis(values: Tensor) -> float:
+    """The mean fourth power of numbers brought to mean 0 and deviation 1."""
+    return ((values - values.mean()) / values.std()).pow(4).mean().item()
 
 
 def _near(value: float, wanted: float) -> bool:
@@ -1480,6 +1631,11 @@ def _beginning() -> Iterator[Case]:
                 "the two called `projection`.",
                 when=all_are(plain[2:], SCALED),
             ),
+            Mistake(
+                "The deviations are right, but these numbers are spread evenly: their "
+                "kurtosis is below 3. Draw them from a normal distribution.",
+                when=lambda got: got["kurtosis"] < 3,
+            ),
         ),
     )
 
@@ -1520,6 +1676,16 @@ def _count_mistakes(config: GPTConfig) -> tuple[Mistake, ...]:
             "The output table is counted as well. It is the token table: count it "
             "once.",
             tokens,
+        ),
+        off(
+            "The attention is counted once per head. The heads share its matrices: C "
+            "channels are split among them.",
+            *((config.n_head - 1) * n * (square + half) for n in (1, 3, 4)),
+        ),
+        off(
+            "The last norm is counted in every layer. There is one, after the last "
+            "block.",
+            2 * width * (layers - 1),
         ),
         off("The positions are missing: a table of n_positions rows.", -places),
         off("The token table is missing.", -tokens),
@@ -1563,6 +1729,12 @@ def _count_mistakes(config: GPTConfig) -> tuple[Mistake, ...]:
     )
 
 
+BUILDS = (
+    "You build the model and count? That takes long, and the largest has no room in "
+    "memory. Work the number out from the sizes, without building."
+)
+
+
 def gpt_parameters() -> Iterator[Case]:
     for title, config, count in (
         # 11 * 7 + 5 * 7 + 3 * (12 * 49 + 13 * 7) + 2 * 7
@@ -1578,7 +1750,11 @@ def gpt_parameters() -> Iterator[Case]:
             title,
             args=(config,),
             expected=count,
-            mistakes=_count_mistakes(config),
+            seconds=4.0,
+            mistakes=(
+                Mistake(BUILDS, raises=(TimeoutError, MemoryError)),
+                *_count_mistakes(config),
+            ),
         )
     yield Case(
         "the number of heads changes nothing",
@@ -1797,16 +1973,17 @@ def keep_top_k() -> Iterator[Case]:
             ),
         ),
     )
-    yield Case(
-        "k = 0: a ValueError",
-        args=(row, 0),
-        call=lambda answer, logits, k: _refusal(answer, logits, k),
-        judge=_is_refused,
-        mistakes=_refused(
-            "With k = 0 there is nothing to draw from (or everything, by index -1). "
-            "Raise a `ValueError` if k is less than 1."
-        ),
-    )
+    for k, why in (
+        (0, "With k = 0 there is nothing to draw from (or everything, by index -1)."),
+        (-1, "A negative k would count from the other end."),
+    ):
+        yield Case(
+            f"k = {k}: a ValueError",
+            args=(row, k),
+            call=lambda answer, logits, k: _refusal(answer, logits, k),
+            judge=_is_refused,
+            mistakes=_refused(f"{why} Raise a `ValueError` if k is less than 1."),
+        )
 
 
 def _top_p(logits: Tensor, p: float) -> Tensor:
@@ -1925,13 +2102,22 @@ def keep_top_p() -> Iterator[Case]:
         args=(row, 0.6),
         expected=_top_p,
         any_device=True,
-        mistakes=_top_p_mistakes(row, 0.6),
+        mistakes=(
+            Mistake(
+                "Nothing is cut: the logits are as they were. Do you add up the logits "
+                "themselves? Turn them into probabilities first: softmax.",
+                equals=row,
+            ),
+            *_top_p_mistakes(row, 0.6),
+        ),
     )
-    shifted = row + 3
+    # Chosen so that a sum of logits keeps other tokens than any other mistake does.
+    shifted = row + 1.8
+    shares = shifted.softmax(-1)
     order = shifted.argsort(descending=True)
     total = shifted[order].cumsum(-1)[order.argsort()]
     yield Case(
-        "the same with p = 0.9, and 3 added to every logit, which changes nothing",
+        "the same with p = 0.9, and 1.8 added to every logit, which changes nothing",
         args=(shifted, 0.9),
         expected=_top_p,
         mistakes=(
@@ -1941,6 +2127,11 @@ def keep_top_p() -> Iterator[Case]:
                 when=lambda got: _is_cut_by(
                     got, shifted, total <= 0.9, total - shifted < 0.9
                 ),
+            ),
+            Mistake(
+                "Each token is compared with p times the most probable one. That is "
+                "another way to cut, min-p. Add up from the most probable one on.",
+                equals=torch.where(shares >= 0.9 * shares.max(), shifted, -INF),
             ),
             *_top_p_mistakes(shifted, 0.9),
         ),
@@ -2015,6 +2206,19 @@ def keep_top_p() -> Iterator[Case]:
             Mistake(
                 "With p = 1 every token is needed. The least probable one is missing.",
                 when=lambda got: bool((~_kept(got)).any()),
+            ),
+        ),
+    )
+    tiny = torch.tensor([0.0, -30.0, -31.0, -20.0])
+    yield Case(
+        "p = 1, and three tokens with almost nothing, in float32: all stay",
+        args=(tiny, 1.0),
+        expected=tiny,
+        mistakes=(
+            Mistake(
+                "Rounding: the sum reaches 1 before the last token. Treat p = 1 by "
+                "itself, and return all logits.",
+                when=lambda got: _is_cut_by(got, tiny, _kept(got)),
             ),
         ),
     )
@@ -2219,6 +2423,7 @@ EXERCISES = (
             "the token's own share is what those before it have. `scatter` writes the "
             "mask to the tokens' own places.",
             "if p is not from 0 to 1: raise ValueError\n"
+            "if p == 1: return a copy of logits    # all stay, whatever is rounded\n"
             "ordered, places = logits.sort(dim=-1, descending=True)\n"
             "shares = ordered.softmax(-1)\n"
             "before = shares.cumsum(-1) - shares\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import torch
 import torch.nn.functional as F
@@ -130,6 +131,16 @@ def converts_to_float32(x):
     return x * (1 + torch.erf(x / math.sqrt(2))) / 2
 
 
+@wrong("gelu", says="The root of 2 has too few digits")
+def takes_a_root_in_float32(x):
+    return x * (1 + torch.erf(x / torch.sqrt(torch.tensor(2.0)))) / 2
+
+
+@wrong("gelu", says="The root of 2 has too few digits")
+def rounds_the_root(x):
+    return x * (1 + torch.erf(x / 1.414)) / 2
+
+
 # GELU with tanh
 
 ROOT = math.sqrt(2 / math.pi)
@@ -229,6 +240,27 @@ def is_quick(x):
 @wrong("gelu_tanh", says="single numbers only")
 def uses_math_tanh(x):
     return 0.5 * x * (1 + math.tanh(ROOT * (x + 0.044715 * x**3)))
+
+
+@wrong("gelu_tanh", says="sqrt(2 / pi) has too few digits")
+def copies_the_factor(x):
+    return 0.5 * x * (1 + torch.tanh(0.79788456 * (x + 0.044715 * x**3)))
+
+
+@wrong("gelu_tanh", says="is a float32 and has seven")
+def takes_the_factor_in_float32(x):
+    factor = torch.sqrt(torch.tensor(2 / math.pi))
+    return 0.5 * x * (1 + torch.tanh(factor * (x + 0.044715 * x**3)))
+
+
+@wrong("gelu_tanh", says="sqrt(2 / pi) has too few digits")
+def rounds_the_factor(x):
+    return 0.5 * x * (1 + torch.tanh(0.7979 * (x + 0.044715 * x**3)))
+
+
+@wrong("gelu_tanh", says="x^3 has too few digits")
+def rounds_the_constant(x):
+    return 0.5 * x * (1 + torch.tanh(ROOT * (x + 0.0447 * x**3)))
 
 
 # The feed-forward layer
@@ -389,6 +421,12 @@ class HasGptsNames(nn.Module):
 
     def forward(self, x):
         return self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))
+
+
+@wrong("FeedForward", says="has too few digits")
+class HasARoundedGelu(_Feed):
+    def activation(self, hidden):
+        return copies_the_factor(hidden)
 
 
 @wrong("FeedForward", says="leads back to C")
@@ -623,6 +661,24 @@ class IgnoresEps(_Layers):
         super().__init__(width, heads, context, attention_dropout, dropout)
 
 
+@wrong("Block", says="Only `attention_norm` has the `eps`")
+class GivesEpsToTheFirstNorm(_Layers):
+    def __init__(
+        self, width, heads, context, attention_dropout=0.0, dropout=0.0, eps=1e-5
+    ):
+        super().__init__(width, heads, context, attention_dropout, dropout, eps)
+        self.feed_forward_norm = nn.LayerNorm(width)
+
+
+@wrong("Block", says="Only `feed_forward_norm` has the `eps`")
+class GivesEpsToTheSecondNorm(_Layers):
+    def __init__(
+        self, width, heads, context, attention_dropout=0.0, dropout=0.0, eps=1e-5
+    ):
+        super().__init__(width, heads, context, attention_dropout, dropout, eps)
+        self.attention_norm = nn.LayerNorm(width)
+
+
 @wrong("Block", says="Give `context` on")
 class IgnoresTheContext(_Layers):
     def __init__(
@@ -667,6 +723,24 @@ class DropsTheStream(_Layers):
     def forward(self, x):
         x = self.dropout(x + self.attention(self.attention_norm(x)))
         return self.dropout(x + self.feed_forward(self.feed_forward_norm(x)))
+
+
+@wrong("Block", says="Dropout is on what a layer reads")
+class DropsWhatLayersRead(_Layers):
+    def attend(self, x):
+        return self.attention(self.dropout(self.attention_norm(x)))
+
+    def feed(self, x):
+        return self.feed_forward(self.dropout(self.feed_forward_norm(x)))
+
+
+@wrong("Block", says="Dropout is on what a layer reads")
+class DropsWhatNormsRead(_Layers):
+    def attend(self, x):
+        return self.attention(self.attention_norm(self.dropout(x)))
+
+    def feed(self, x):
+        return self.feed_forward(self.feed_forward_norm(self.dropout(x)))
 
 
 @wrong("Block", says="`dropout` has no effect")
@@ -1017,6 +1091,29 @@ class ReturnsProbabilities(_Model):
         return super().output(x).softmax(-1)
 
 
+@wrong("GPT", says="along the wrong axis")
+class ReturnsProbabilitiesOfPositions(_Model):
+    def output(self, x):
+        return torch.softmax(super().output(x), dim=1)
+
+
+@wrong("GPT", says="in this order")
+class ExchangesTheTables(_Model):
+    def __init__(self, config):
+        super().__init__(config)
+        self.embedding = TokenAndPositionEmbedding(
+            config.n_positions, config.vocab_size, config.n_embd
+        )
+
+
+@wrong("GPT", says="Drawing in place needs `torch.no_grad()`")
+class DrawsUnderTheGraph(_Model):
+    def __init__(self, config):
+        super().__init__(config)
+        for parameter in self.parameters():
+            parameter.normal_(0, config.initializer_range)
+
+
 @wrong("GPT", says="This is the last position only")
 class PredictsTheLastOnly(_Model):
     def output(self, x):
@@ -1154,6 +1251,17 @@ class StartsWithUniformNumbers(_Model):
                 nn.init.uniform_(parameter, -std, std)
             elif parameter.abs().sum() and not (parameter == 1).all():
                 nn.init.zeros_(parameter)
+
+
+@wrong("GPT", says="these numbers are spread evenly")
+class StartsWithUniformNumbersAsWide(_Model):
+    def start(self, std):
+        super().start(std)
+        for name, parameter in self.named_parameters():
+            if parameter.dim() == 2:
+                small = name.endswith("projection.weight")
+                wide = std / math.sqrt(2 * len(self.blocks)) if small else std
+                nn.init.uniform_(parameter, -wide * 3**0.5, wide * 3**0.5)
 
 
 @wrong("GPT", says="Their gains begin at 1")
@@ -1306,6 +1414,25 @@ def counts_the_output_table(config):
     C = config.n_embd
     tables = (2 * config.vocab_size + config.n_positions) * C
     return tables + config.n_layer * (12 * C * C + 13 * C) + 2 * C
+
+
+@wrong("gpt_parameters", says="counted once per head")
+def counts_the_attention_per_head(config):
+    C = config.n_embd
+    more = (config.n_head - 1) * (4 * C**2 + 4 * C)
+    return _count(config) + config.n_layer * more
+
+
+@wrong("gpt_parameters", says="counted in every layer")
+def counts_the_last_norm_per_layer(config):
+    return _count(config, last=2 * config.n_layer)
+
+
+@wrong("gpt_parameters", says="without building")
+def waits_for_a_large_model(config):
+    if config.n_embd > 700:
+        time.sleep(60)
+    return _count(config)
 
 
 @wrong("gpt_parameters", says="The positions are missing")
@@ -1551,7 +1678,18 @@ def adds_a_mask_times_infinity(logits, k):
 
 @wrong("keep_top_k", says="if k is less than 1")
 def accepts_zero(logits, k):
+    if k < 0:
+        raise ValueError(f"k is {k}")
     limit = logits.topk(min(k, logits.shape[-1]) or 1, dim=-1).values[..., -1:]
+    return logits.masked_fill(logits < limit, -math.inf)
+
+
+@wrong("keep_top_k", says="A negative k")
+def refuses_zero_alone(logits, k):
+    if k == 0:
+        raise ValueError("k is 0")
+    ordered = logits.sort(dim=-1, descending=True).values
+    limit = ordered[..., min(k, ordered.shape[-1]) - 1].unsqueeze(-1)
     return logits.masked_fill(logits < limit, -math.inf)
 
 
@@ -1573,6 +1711,12 @@ def _share(p):
 @right("keep_top_p")
 def asks_what_comes_before(logits, p):
     _share(p)
+    if p == 1:
+        return logits.clone()
+    return _asks_what_comes_before(logits, p)
+
+
+def _asks_what_comes_before(logits, p):
     ordered, places = torch.sort(logits, dim=-1, descending=True)
     shares = F.softmax(ordered, dim=-1)
     spare = shares.cumsum(dim=-1) - shares >= p
@@ -1595,6 +1739,8 @@ def adds_from_below_as_transformers_does(logits, p):
 def shifts_the_mask(logits, p):
     """What reached p before: the mask of each token is that of the one before."""
     _share(p)
+    if p == 1:
+        return logits + 0
     ordered, places = logits.sort(dim=-1, descending=True)
     reached = ordered.softmax(-1).cumsum(-1) >= p
     spare = F.pad(reached[..., :-1], (1, 0))
@@ -1604,11 +1750,12 @@ def shifts_the_mask(logits, p):
 
 @right("keep_top_p")
 def loops_over_tokens(logits, p):
+    """With probabilities of float64, in which the sum is below 1 long enough."""
     _share(p)
     out = torch.full_like(logits, -math.inf)
     rows = logits.reshape(-1, logits.shape[-1])
     target = out.view(-1, logits.shape[-1])
-    for row, (line, probabilities) in enumerate(zip(rows, rows.softmax(-1))):
+    for row, (line, probabilities) in enumerate(zip(rows, rows.double().softmax(-1))):
         total = 0.0
         for token in probabilities.argsort(descending=True).tolist():
             target[row, token] = line[token]
@@ -1708,6 +1855,23 @@ def adds_logits(logits, p):
     return logits.masked_fill(spare.scatter(-1, places, spare), -math.inf)
 
 
+@wrong("keep_top_p", says="Turn them into probabilities")
+def adds_the_logits_as_they_are(logits, p):
+    _share(p)
+    ordered, places = logits.sort(dim=-1, descending=True)
+    spare = ordered.cumsum(-1) - ordered >= p
+    spare[..., 0] = False
+    return logits.masked_fill(spare.scatter(-1, places, spare), -math.inf)
+
+
+@wrong("keep_top_p", says="another way to cut, min-p")
+def compares_with_the_largest(logits, p):
+    _share(p)
+    shares = logits.softmax(-1)
+    spare = shares < p * shares.amax(-1, keepdim=True)
+    return logits.masked_fill(spare, -math.inf)
+
+
 @wrong("keep_top_p", says="a logit like any other")
 def fills_what_is_spare_with_zeros(logits, p):
     kept = asks_what_comes_before(logits, p)
@@ -1766,6 +1930,12 @@ def never_keeps_the_last(logits, p):
     return kept.masked_fill((logits == least) & (p >= 0.95), -math.inf)
 
 
+@wrong("keep_top_p", says="Rounding: the sum reaches 1")
+def trusts_the_sum(logits, p):
+    _share(p)
+    return _asks_what_comes_before(logits, p)
+
+
 @wrong("keep_top_p", says="Compare with `>=`")
 def keeps_one_more_at_the_boundary(logits, p):
     """The snippet that is found everywhere."""
@@ -1787,6 +1957,8 @@ def keeps_ties(logits, p):
 
 @wrong("keep_top_p", says="a share of the probability")
 def takes_any_p(logits, p):
+    if p == 1:
+        return logits.clone()
     ordered, places = logits.sort(dim=-1, descending=True)
     shares = ordered.softmax(-1)
     spare = shares.cumsum(-1) - shares >= p
