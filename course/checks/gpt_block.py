@@ -451,6 +451,17 @@ WRONG_GRADIENT = Mistake(
 )
 
 
+def _rounded_gradient(right: Mapping[str, Tensor]) -> Mistake:
+    return Mistake(
+        "The gradient is almost right, so nothing is detached: a number is rounded, "
+        "perhaps a constant of GELU, or something is computed in float32.",
+        when=lambda got: all(
+            torch.allclose(got[name], value, rtol=1e-4, atol=1e-4)
+            for name, value in right.items()
+        ),
+    )
+
+
 def _twice(module: nn.Module, x: Tensor) -> bool:
     """Whether a module in training mode answers the same twice."""
     module.train()
@@ -1207,6 +1218,11 @@ GPT_ASTRAY: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 
 
+def _are_shares(got: Tensor, axis: int) -> bool:
+    total = got.sum(axis)
+    return bool((got >= 0).all()) and torch.allclose(total, torch.ones_like(total))
+
+
 def _gpt_mistakes(ids: Tensor, state: State, config: GPTConfig) -> tuple[Mistake, ...]:
     norm = _norm(state, "norm", config.layer_norm_epsilon)
     right = _gpt(ids, state, config)
@@ -1227,19 +1243,6 @@ def _gpt_mistakes(ids: Tensor, state: State, config: GPTConfig) -> tuple[Mistake
             "own.",
             _gpt(ids, state, config, way=lambda x, p: _right(norm(x), p)),
         ),
-        ("These are probabilities. Return the logits as they are.", right.softmax(-1)),
-        (
-            "These are logarithms of probabilities. Return the logits as they are.",
-            right.log_softmax(-1),
-        ),
-        *(
-            (
-                "There is a softmax at the end, and along the wrong axis. None is "
-                "needed: return the logits as they are.",
-                right.softmax(axis),
-            )
-            for axis in (0, 1)
-        ),
     ]
     return (
         Mistake(
@@ -1253,6 +1256,25 @@ def _gpt_mistakes(ids: Tensor, state: State, config: GPTConfig) -> tuple[Mistake
             Mistake(hint, equals=value)
             for hint, value in found
             if not torch.equal(value, right)  # an eps may be the one that is given
+        ),
+        # Whatever else is wrong, and whatever the logits were divided by.
+        Mistake(
+            "These are probabilities. Return the logits as they are.",
+            when=lambda got: _are_shares(got, -1),
+        ),
+        Mistake(
+            "These are logarithms of probabilities. Return the logits as they are.",
+            when=lambda got: _are_shares(got.exp(), -1),
+        ),
+        Mistake(
+            "There is a softmax at the end, and along the wrong axis. None is needed: "
+            "return the logits as they are.",
+            when=lambda got: any(_are_shares(got, axis) for axis in (0, 1)),
+        ),
+        Mistake(
+            "This is one number for each position. Return the logits of all V tokens: "
+            "choosing comes later.",
+            when=lambda got: got.shape == ids.shape,
         ),
         Mistake(
             "This is the last position only. Every position predicts its next token: "
@@ -1371,6 +1393,7 @@ def _gpt_gradients(ids: Tensor, config: GPTConfig, state: State) -> Iterator[Cas
                     got[TOKENS], right[TOKENS] - inside[TOKENS]
                 ),
             ),
+            _rounded_gradient(right),
             WRONG_GRADIENT,
         ),
     )

@@ -1007,6 +1007,14 @@ class DetachesTheTable(_Model):
         return F.linear(x, self.embedding.token_embedding.weight.detach())
 
 
+@wrong("GPT", says="almost right, so nothing is detached")
+class RoundsAConstant(_Model):
+    def block(self, config):
+        block = super().block(config)
+        block.feed_forward.activation = takes_the_factor_in_float32
+        return block
+
+
 @wrong("GPT", says="trained by the output alone")
 class DetachesWhatGoesIn(_Model):
     def embed(self, ids):
@@ -1089,6 +1097,24 @@ class NormsFirst(_Model):
 class ReturnsProbabilities(_Model):
     def output(self, x):
         return super().output(x).softmax(-1)
+
+
+@wrong("GPT", says="These are probabilities")
+class ReturnsProbabilitiesOfSmallerLogits(_Model):
+    def output(self, x):
+        return (super().output(x) / x.shape[-1] ** 0.5).softmax(-1)
+
+
+@wrong("GPT", says="These are logarithms of probabilities")
+class ReturnsLogarithms(_Model):
+    def output(self, x):
+        return super().output(x).log_softmax(-1)
+
+
+@wrong("GPT", says="one number for each position")
+class ChoosesAToken(_Model):
+    def output(self, x):
+        return super().output(x).argmax(-1)
 
 
 @wrong("GPT", says="along the wrong axis")
