@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from course.case import Case, Complaint, Exercise, Mistake, build
+from course.refusal import is_refused, refusal, refused
 
 State = Mapping[str, Tensor]
 
@@ -26,42 +27,6 @@ State = Mapping[str, Tensor]
 def _random(*sizes: int, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(sizes, generator=generator, dtype=torch.float64)
-
-
-def _refusal(use: Callable, *args: Any) -> str:
-    """What happens where a `ValueError` is due."""
-    try:
-        use(*args)
-    except Complaint:
-        raise
-    except ValueError:
-        return "ValueError"
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    return "no exception"
-
-
-def _is_refused(got: str) -> str | None:
-    return (
-        None if got == "ValueError" else "Here your code should raise a `ValueError`."
-    )
-
-
-def _refused(hint: str) -> tuple[Mistake, ...]:
-    """Nothing was raised: `hint`; something else was: what is wrong with that."""
-    return (
-        Mistake(hint, equals="no exception"),
-        Mistake(
-            "An `assert` is a note to yourself: `python -O` leaves it out. Write `if "
-            "...: raise ValueError(...)`, and say what is wrong.",
-            when=lambda got: got.startswith("AssertionError"),
-        ),
-        Mistake(
-            "Something else is raised, perhaps by torch, in words that do not name the "
-            "cause. Check first, and raise a `ValueError` that says what is wrong.",
-            when=lambda got: got != "ValueError",
-        ),
-    )
 
 
 # GELU
@@ -947,9 +912,9 @@ def block() -> Iterator[Case]:
     yield Case(
         "four tokens in a context of three: a ValueError",
         args=(x[:, :4],),
-        call=lambda cls, x: _refusal(_block_made(cls, state, 3, 3), x),
-        judge=_is_refused,
-        mistakes=_refused(
+        call=lambda cls, x: refusal(_block_made(cls, state, 3, 3), x),
+        judge=is_refused,
+        mistakes=refused(
             "There are more tokens than the context has room for. Give `context` on to "
             "`MultiHeadAttention`, which refuses them."
         ),
@@ -1421,8 +1386,8 @@ def _gpt_lengths(config: GPTConfig, state: State, logits: Callable) -> Iterator[
     yield Case(
         "one token more than there are positions: a ValueError",
         args=(torch.zeros(1, config.n_positions + 1, dtype=torch.long), config),
-        call=lambda cls, ids, config: _refusal(logits, cls, ids, config),
-        judge=_is_refused,
+        call=lambda cls, ids, config: refusal(logits, cls, ids, config),
+        judge=is_refused,
         mistakes=(
             Mistake(
                 "The position table has no such row, and says so in its own words; on "
@@ -1430,7 +1395,7 @@ def _gpt_lengths(config: GPTConfig, state: State, logits: Callable) -> Iterator[
                 "`ValueError` if T is more than `n_positions`.",
                 when=lambda got: got.startswith("IndexError"),
             ),
-            *_refused(
+            *refused(
                 "There is no vector for the last position, yet your code returned "
                 "something. Raise a `ValueError` if T is more than `n_positions`."
             ),
@@ -2003,9 +1968,9 @@ def keep_top_k() -> Iterator[Case]:
         yield Case(
             f"k = {k}: a ValueError",
             args=(row, k),
-            call=lambda answer, logits, k: _refusal(answer, logits, k),
-            judge=_is_refused,
-            mistakes=_refused(f"{why} Raise a `ValueError` if k is less than 1."),
+            call=lambda answer, logits, k: refusal(answer, logits, k),
+            judge=is_refused,
+            mistakes=refused(f"{why} Raise a `ValueError` if k is less than 1."),
         )
 
 
@@ -2282,9 +2247,9 @@ def keep_top_p() -> Iterator[Case]:
         yield Case(
             f"p = {p}: a ValueError",
             args=(row, p),
-            call=lambda answer, logits, p: _refusal(answer, logits, p),
-            judge=_is_refused,
-            mistakes=_refused(
+            call=lambda answer, logits, p: refusal(answer, logits, p),
+            judge=is_refused,
+            mistakes=refused(
                 "p is a share of the probability. Raise a `ValueError` unless it is "
                 "from 0 to 1."
             ),

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from course.case import Case, Complaint, Exercise, Mistake, build
+from course.refusal import is_refused, refusal, refused
 
 
 def _numbered(*sizes: int) -> Tensor:
@@ -27,42 +28,6 @@ def _numbered(*sizes: int) -> Tensor:
 def _random(*sizes: int, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(sizes, generator=generator, dtype=torch.float64)
-
-
-def _refusal(use: Callable, *args: Any) -> str:
-    """What happens where a `ValueError` is due."""
-    try:
-        use(*args)
-    except Complaint:
-        raise
-    except ValueError:
-        return "ValueError"
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    return "no exception"
-
-
-def _is_refused(got: str) -> str | None:
-    return (
-        None if got == "ValueError" else "Here your code should raise a `ValueError`."
-    )
-
-
-def _refused(hint: str) -> tuple[Mistake, ...]:
-    """Nothing was raised: `hint`; something else was: what is wrong with that."""
-    return (
-        Mistake(hint, equals="no exception"),
-        Mistake(
-            "An `assert` is a note to yourself: `python -O` leaves it out. Write `if "
-            "...: raise ValueError(...)`, and say what is wrong.",
-            when=lambda got: got.startswith("AssertionError"),
-        ),
-        Mistake(
-            "Something else is raised, perhaps by torch, in words that do not name the "
-            "cause. Check first, and raise a `ValueError` that says what is wrong.",
-            when=lambda got: got != "ValueError",
-        ),
-    )
 
 
 # Split and merge
@@ -153,9 +118,9 @@ def split_heads() -> Iterator[Case]:
         # Five pieces of ceil(8 / 5) channels are four: `chunk` says nothing.
         "five heads for eight channels: a ValueError",
         args=(_numbered(2, 3, 8), 5),
-        call=lambda answer, x, heads: _refusal(answer, x, heads),
-        judge=_is_refused,
-        mistakes=_refused(
+        call=lambda answer, x, heads: refusal(answer, x, heads),
+        judge=is_refused,
+        mistakes=refused(
             "Eight channels cannot be shared out among five heads, yet your code "
             "returned something: some channels are lost, or there are fewer heads. "
             "Raise a `ValueError` if C % heads is not 0."
@@ -620,11 +585,11 @@ def _refusals(x: Tensor, state: dict[str, Tensor]) -> Iterator[Case]:
     yield Case(
         "four tokens in a context of three: a ValueError",
         args=(_random(2, 4, 4), 2, 3),
-        call=lambda cls, x, heads, context: _refusal(
+        call=lambda cls, x, heads, context: refusal(
             _made(cls, 4, heads, context, state), x
         ),
-        judge=_is_refused,
-        mistakes=_refused(
+        judge=is_refused,
+        mistakes=refused(
             "There are more tokens than the context has room for, yet your code "
             "returned something. Raise a `ValueError` in `forward` if T is more than "
             "`context`."
@@ -633,9 +598,9 @@ def _refusals(x: Tensor, state: dict[str, Tensor]) -> Iterator[Case]:
     yield Case(
         "five heads for eleven channels: a ValueError",
         args=(11, 5),
-        call=lambda cls, width, heads: _refusal(build, cls, width, heads, 3),
-        judge=_is_refused,
-        mistakes=_refused(
+        call=lambda cls, width, heads: refusal(build, cls, width, heads, 3),
+        judge=is_refused,
+        mistakes=refused(
             "Eleven channels cannot be shared out among five heads. Say so in "
             "`__init__`, with a `ValueError`, before anybody trains the module."
         ),
@@ -851,9 +816,9 @@ def multi_head_parameters() -> Iterator[Case]:
     yield Case(
         "seven channels, two heads: a ValueError",
         args=(7, 2),
-        call=lambda answer, width, heads: _refusal(answer, width, heads),
-        judge=_is_refused,
-        mistakes=_refused(
+        call=lambda answer, width, heads: refusal(answer, width, heads),
+        judge=is_refused,
+        mistakes=refused(
             "There is no such module: two heads cannot share seven channels out. Raise "
             "a `ValueError`."
         ),
@@ -963,9 +928,9 @@ def without_head() -> Iterator[Case]:
         yield Case(
             title,
             args=(x, head),
-            call=lambda answer, x, head: _refusal(_silenced(3, state), answer, x, head),
-            judge=_is_refused,
-            mistakes=_refused(
+            call=lambda answer, x, head: refusal(_silenced(3, state), answer, x, head),
+            judge=is_refused,
+            mistakes=refused(
                 f"There is no such head, yet your code returned something. {why}: "
                 "raise a `ValueError`."
             ),
@@ -1206,11 +1171,11 @@ def attention_mass() -> Iterator[Case]:
     yield Case(
         "nobody asks: a ValueError",
         args=(weights, torch.zeros_like(asking), sought),
-        call=lambda answer, weights, asking, sought: _refusal(
+        call=lambda answer, weights, asking, sought: refusal(
             answer, weights, asking, sought
         ),
-        judge=_is_refused,
-        mistakes=_refused(
+        judge=is_refused,
+        mistakes=refused(
             "Where no token asks there is nothing to average, and 0 / 0 is NaN. Raise "
             "a `ValueError`."
         ),
