@@ -21,8 +21,7 @@ def weights() -> torch.Tensor:
 
 
 def drawn(token=4, layer=0, head=0):
-    notes = {(1, 2): "Looks at the beginning."}
-    return attention_explorer(TOKENS, weights(), token, layer, head, notes)
+    return attention_explorer(TOKENS, weights(), token, layer, head)
 
 
 def state(figure: Locator) -> dict:
@@ -62,7 +61,7 @@ def test_every_choice_shows_the_weights_of_the_model(browser):
 def test_a_choice_looks_as_if_it_had_been_the_first(browser):
     with alive(browser, drawn(token=5, layer=1, head=2)) as figure:
         wanted = state(figure)
-    assert wanted["head"] == "Layer 1, head 2. Looks at the beginning."
+    assert wanted["head"] == "Layer 1, head 2."
     with alive(browser, drawn(token=1)) as figure:
         figure.get_by_label("layer 1, head 2").click()
         figure.locator(".fs-text span").nth(5).click()

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from course.case import Case, Complaint, Exercise, Mistake, build
+from course.refusal import is_refused, refusal, refused
 
 
 def _seeded(seed: int) -> torch.Generator:
@@ -647,21 +648,10 @@ def _before(scores: Tensor, mask: Tensor) -> Tensor:
     return scores.masked_fill(~mask, -math.inf).softmax(-1)
 
 
-def _is_refused(got: Any) -> str | None:
-    if got == "ValueError":
-        return None
-    return f"Your module gave {got}, expected a `ValueError`."
-
-
-def _refusal(
+def _too_long(
     cls: type, x: Tensor, queries: Tensor, keys: Tensor, values: Tensor
 ) -> str:
-    module = _head(cls, (queries, keys, values), context=4).eval()
-    try:
-        module(x)
-    except Exception as error:
-        return type(error).__name__
-    return "no exception"
+    return refusal(_head(cls, (queries, keys, values), context=4).eval(), x)
 
 
 def _changes_before(
@@ -905,25 +895,18 @@ def causal_head() -> Iterator[Case]:
     yield Case(
         "five tokens, a context of four: a ValueError",
         args=(x, *weights),
-        call=_refusal,
-        judge=_is_refused,
+        call=_too_long,
+        judge=is_refused,
         mistakes=(
-            Mistake(
-                "An `assert` is for what can only be a mistake in your own code, and "
-                "Python may leave it out (`python -O`). What a caller does wrong is "
-                "told by `raise ValueError(...)`.",
-                equals="AssertionError",
-            ),
             Mistake(
                 "The mask is smaller than the scores, so the shapes clash somewhere "
                 "inside. Say what is wrong at once: if T is more than the context, "
                 "raise a `ValueError`.",
-                when=lambda got: got != "no exception",
+                when=lambda got: got.startswith("RuntimeError"),
             ),
-            Mistake(
+            *refused(
                 "The text is longer than the context, yet an output came out. If T is "
-                "more than the context, raise a `ValueError`.",
-                equals="no exception",
+                "more than the context, raise a `ValueError`."
             ),
         ),
     )

@@ -1,10 +1,10 @@
 // Whom the chosen token looks at, in the chosen head. `looks[layer][head][token]` is a
 // flat list: place, percent, place, percent, ...
-(figure, { tokens, looks, notes, first: [layer, head, token] }) => {
+(figure, { tokens, looks, first: [layer, head, token] }) => {
   const spans = [...figure.querySelectorAll(".fs-text span")]
   const buttons = [...figure.querySelectorAll("button")]
   const slider = figure.querySelector("input")
-  const [title, note] = figure.querySelector(".fs-head").children
+  const title = figure.querySelector(".fs-head b")
   const says = figure.querySelector(".fs-says")
   const quoted = (token) => `“${token.trim() || "⏎"}”`
 
@@ -21,7 +21,6 @@
       button.setAttribute("aria-pressed", chosen)
     }
     title.textContent = `Layer ${layer}, head ${head}.`
-    note.textContent = notes[layer][head]
     slider.value = token
     slider.setAttribute("aria-valuetext", tokens[token].trim() || "end of line")
     const most = [...shares].sort((a, b) => b[1] - a[1] || a[0] - b[0]).slice(0, 3)

@@ -19,7 +19,6 @@ def attention_explorer(
     token: int,
     layer: int = 0,
     head: int = 0,
-    notes: dict[tuple[int, int], str] | None = None,
 ) -> Drawing:
     """The text, with every token filled as far as the chosen token looks at it.
 
@@ -27,7 +26,6 @@ def attention_explorer(
         tokens: the text, one piece per token.
         weights: (L, H, T, T), of L layers with H heads; each row sums to 1.
         token, layer, head: what is chosen first, counted from 0.
-        notes: words on single heads, (layer, head) -> a sentence.
 
     Raises:
         ValueError: if `weights` is not shaped for the tokens.
@@ -39,20 +37,11 @@ def attention_explorer(
             f"got {tuple(weights.shape)}"
         )
     looks = [[_sparse(head) for head in layer] for layer in weights]
-    said = [
-        [(notes or {}).get((a, b), "") for b in range(heads)] for a in range(layers)
-    ]
-    data = {
-        "tokens": list(tokens),
-        "looks": looks,
-        "notes": said,
-        "first": [layer, head, token],
-    }
+    data = {"tokens": list(tokens), "looks": looks, "first": [layer, head, token]}
     shares = dict(zip(*[iter(looks[layer][head][token])] * 2, strict=True))
     words = escape(in_words(tokens, shares, token))
     picture = (
-        f'<p class="fs-head"><b>{_title(layer, head)}</b> <span>{said[layer][head]}'
-        "</span></p>"
+        f'<p class="fs-head"><b>{_title(layer, head)}</b></p>'
         f'<div class="fs-controls">{_buttons(layers, heads, layer, head)}</div>'
         f'<p class="fs-text">{_text(tokens, shares, token)}</p>'
         '<div class="fs-controls"><label class="fs-token">token '

@@ -632,7 +632,7 @@ class LetsTheShapesClash(KeepsAMask):
         return self.dropout(_weights(self, x, mask)) @ self.value(x)
 
 
-@wrong("CausalHead", says="An `assert` is for")
+@wrong("CausalHead", says="An `assert` is a note")
 class Asserts(Projections):
     def forward(self, x):
         assert x.shape[1] <= self.context, "too many tokens"
