@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from itertools import islice
 
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 
 from course import corpus, small_gpt, small_model
 from course.small_gpt import MADE, WEIGHTS, Recipe
-from course.small_model import SmallModelError, to_tiktoken, train_bpe
+from course.small_model import to_tiktoken, train_bpe
 from solutions.gpt_block import GPT, keep_top_k, write
 
 TINY = Recipe(
@@ -163,27 +164,19 @@ def test_the_twin_has_attention_alone():
         torch.testing.assert_close(twin(ids), whole(ids))
 
 
-@pytest.mark.parametrize(
-    ("damage", "words"),
-    [
-        (lambda weights, made: weights.unlink(), "No such file"),
-        (lambda weights, made: made.write_text("{"), "make them again"),
-        (
-            lambda weights, made: made.write_text(
-                made.read_text().replace('"width": ', '"width": 1')
-            ),
-            "do not belong together",
-        ),
-    ],
-)
-def test_damaged_files_get_one_clear_line(tmp_path, monkeypatch, damage, words):
+@pytest.mark.parametrize(("threads", "kept"), [([], True), (["2"], False)])
+def test_only_a_run_on_one_thread_is_kept(monkeypatch, tmp_path, threads, kept):
+    used = torch.get_num_threads()
+    monkeypatch.setattr(sys, "argv", ["small_gpt", *threads])
+    monkeypatch.setattr(small_gpt, "Recipe", lambda: replace(TINY, steps=1))
+    monkeypatch.setattr(small_gpt, "questions", lambda *_: None)
+    monkeypatch.setattr(small_gpt, "found", lambda *_: 0.5)
     for name in ("WEIGHTS", "MADE"):
-        source = getattr(small_gpt, name)
-        copy = tmp_path / source.name
-        copy.write_bytes(source.read_bytes())
-        monkeypatch.setattr(small_gpt, name, copy)
-    damage(small_gpt.WEIGHTS, small_gpt.MADE)
-    with pytest.raises(SmallModelError, match=words) as caught:
-        small_gpt.load()
-    assert "\n" not in str(caught.value)
-    assert "python -m course.small_gpt" in str(caught.value)
+        monkeypatch.setattr(small_gpt, name, tmp_path / getattr(small_gpt, name).name)
+    try:
+        assert small_gpt.main() == 0
+        assert torch.get_num_threads() == int((threads or ["1"])[0])
+    finally:
+        torch.set_num_threads(used)
+    written = sorted(path.name for path in tmp_path.iterdir())
+    assert written == (["small_gpt.json", "small_gpt.npz"] if kept else [])

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from course import corpus, small_model
+from course import corpus, small_gpt, small_model
 from course.small_model import MADE, WEIGHTS, Recipe, SmallModelError
 from course.stories import PLACES
 
@@ -125,6 +125,7 @@ def test_training_is_repeatable_and_lowers_the_loss(capsys):
     assert after[0] == after[1] < 0.8 * before
 
 
+@pytest.mark.parametrize("module", [small_model, small_gpt], ids=lambda m: m.__name__)
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -139,14 +140,14 @@ def test_training_is_repeatable_and_lowers_the_loss(capsys):
         ),
     ],
 )
-def test_damaged_files_get_one_clear_line(tmp_path, monkeypatch, damage, words):
+def test_damaged_files_get_one_clear_line(tmp_path, monkeypatch, module, damage, words):
     for name in ("WEIGHTS", "MADE"):
-        source = getattr(small_model, name)
+        source = getattr(module, name)
         copy = tmp_path / source.name
         copy.write_bytes(source.read_bytes())
-        monkeypatch.setattr(small_model, name, copy)
-    damage(small_model.WEIGHTS, small_model.MADE)
+        monkeypatch.setattr(module, name, copy)
+    damage(module.WEIGHTS, module.MADE)
     with pytest.raises(SmallModelError, match=words) as caught:
-        small_model.load()
+        module.load()
     assert "\n" not in str(caught.value)
-    assert "python -m course.small_model" in str(caught.value)
+    assert f"python -m {module.__name__}" in str(caught.value)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from course.case import Case, Complaint, Exercise, Mistake, build
+from course.counts import TOO_LARGE_TO_BUILD, whole
 from course.refusal import is_refused, refusal, refused
 
 State = Mapping[str, Tensor]
@@ -1754,29 +1755,9 @@ def gpt_parameters() -> Iterator[Case]:
         args=(GPTConfig(10**6, 10**6, 10**7, 1, 1),),
         # 2 * 10^13 + 12 * 10^14 + 13 * 10^7 + 2 * 10^7
         expected=1_220_000_150_000_000,
-        mistakes=(
-            Mistake(
-                "You build the model and count. This one has no room in any memory: "
-                "work the number out.",
-                raises=(RuntimeError, MemoryError, ValueError, NameError),
-            ),
-        ),
+        mistakes=(TOO_LARGE_TO_BUILD,),
     )
-    yield Case(
-        "a count is a whole number",
-        args=(GPTConfig(13, 5, 6, 3, 2),),
-        judge=lambda got: (
-            None
-            if isinstance(got, int)
-            else f"The number is right, as a `{type(got).__name__}`, not as an `int`."
-        ),
-        mistakes=(
-            Mistake(
-                "`/` makes a float, even where nothing is left over. Divide with `//`.",
-                when=lambda got: isinstance(got, float),
-            ),
-        ),
-    )
+    yield whole(GPTConfig(13, 5, 6, 3, 2))
 
 
 # Top-k and top-p

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from course.case import Case, Complaint, Exercise, Mistake, build
+from course.counts import TOO_LARGE_TO_BUILD, whole
 from course.refusal import is_refused, refusal, refused
 
 
@@ -790,29 +791,9 @@ def multi_head_parameters() -> Iterator[Case]:
         "a module that no memory holds",
         args=(3 * 10**8, 8),
         expected=36 * 10**16 + 12 * 10**8,
-        mistakes=(
-            Mistake(
-                "You build the module and count. This one has no room in any memory: "
-                "work the number out.",
-                raises=(RuntimeError, MemoryError, ValueError),
-            ),
-        ),
+        mistakes=(TOO_LARGE_TO_BUILD,),
     )
-    yield Case(
-        "a count is a whole number",
-        args=(6, 2),
-        judge=lambda got: (
-            None
-            if isinstance(got, int)
-            else f"The number is right, as a `{type(got).__name__}`, not as an `int`."
-        ),
-        mistakes=(
-            Mistake(
-                "`/` makes a float, even where nothing is left over. Divide with `//`.",
-                when=lambda got: isinstance(got, float),
-            ),
-        ),
-    )
+    yield whole(6, 2)
     yield Case(
         "seven channels, two heads: a ValueError",
         args=(7, 2),

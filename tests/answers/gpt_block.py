@@ -1528,7 +1528,7 @@ def counts_one_block(config):
     return tables + 12 * C**2 + 13 * C + 2 * C
 
 
-@wrong("gpt_parameters", says="You build the model")
+@wrong("gpt_parameters", says="You build it and count")
 def builds_and_counts(config):
     layers = [nn.Embedding(config.vocab_size, config.n_embd)]
     layers.append(nn.Embedding(config.n_positions, config.n_embd))
