@@ -20,6 +20,7 @@ CHAPTERS = (
     "multi_head",
     "normalization",
     "gpt_block",
+    "pretraining",
 )
 """Chapters in the order of the course, by the name of their module."""
 
