@@ -13,9 +13,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from course import answers, workbook
+from course import answers, generation, training, workbook
 from course.checks import chapters
 from course.recheck import Outcome, recheck
+from course.training import Settings
 
 SETTINGS = Path(__file__).with_name("jupyter")
 """JupyterLab asks no questions at its start, and shows texts instead of their source.
@@ -93,6 +94,130 @@ def lab(
     )
     # JupyterLab takes this process over, so that Ctrl+C asks and ends it properly.
     os.execv(command[0], command)
+
+
+@app.command()
+def train(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="`stories`, `stories:CHARACTERS`, a text file, a folder of them, or "
+            "hub:OWNER/NAME."
+        ),
+    ] = Settings.source,
+    out: Annotated[
+        Path, typer.Option(help="The folder of the run, and of the model.")
+    ] = Path("my-gpt"),
+    size: Annotated[
+        str, typer.Option(help="tiny, small, gpt2, gpt2-medium, -large or -xl.")
+    ] = Settings.size,
+    steps: Annotated[int, typer.Option(help="Batches to learn from.")] = Settings.steps,
+    rows: Annotated[int, typer.Option(help="Texts in a batch.")] = Settings.rows,
+    pieces: Annotated[
+        int, typer.Option(help="Take a batch in so many pieces, to save memory.")
+    ] = Settings.pieces,
+    context: Annotated[
+        int | None, typer.Option(help="Tokens of a text; else what the size has.")
+    ] = Settings.context,
+    vocab_size: Annotated[int | None, typer.Option(help="Of the tokenizer.")] = (
+        Settings.vocab_size
+    ),
+    optimizer: Annotated[str, typer.Option(help="muon or adamw.")] = Settings.optimizer,
+    rate: Annotated[
+        float, typer.Option(help="The highest learning rate.")
+    ] = Settings.rate,
+    weight_decay: Annotated[
+        float, typer.Option(help="For matrices.")
+    ] = Settings.weight_decay,
+    warmup: Annotated[
+        int, typer.Option(help="Steps in which the rate rises.")
+    ] = Settings.warmup,
+    lowest: Annotated[
+        float, typer.Option(help="The rate at the end, as a share of the highest.")
+    ] = Settings.lowest,
+    clip: Annotated[float, typer.Option(help="The longest gradient.")] = Settings.clip,
+    dropout: Annotated[float, typer.Option(help="At all three places of GPT-2.")] = (
+        Settings.dropout
+    ),
+    seed: Annotated[int, typer.Option(help="Of weights, batches and dropout.")] = (
+        Settings.seed
+    ),
+    every: Annotated[
+        int, typer.Option(help="Evaluate and keep a checkpoint after so many steps.")
+    ] = 200,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda; else CUDA if there is one.")
+    ] = None,
+    sharded: Annotated[
+        bool,
+        typer.Option("--sharded", help="Under torchrun: cut the model up (FSDP2)."),
+    ] = False,
+) -> None:
+    """Pretrain a GPT; the same command goes on where it was stopped."""
+    settings = Settings(
+        source=source,
+        size=size,
+        steps=steps,
+        rows=rows,
+        pieces=pieces,
+        context=context,
+        vocab_size=vocab_size,
+        optimizer=optimizer,
+        rate=rate,
+        weight_decay=weight_decay,
+        warmup=warmup,
+        lowest=lowest,
+        clip=clip,
+        dropout=dropout,
+        seed=seed,
+    )
+    try:
+        result = training.run(
+            settings, out, device=device, sharded=sharded, every=every
+        )
+    except training.TrainingError as problem:
+        sys.exit(str(problem))
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on from here.", file=sys.stderr)
+        sys.exit(130)
+    if int(os.environ.get("RANK", 0)) == 0:
+        print(training.summary(result, out))
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help="How the text begins.")] = "",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A folder with a model, or the name of a GPT-2 on the hub; else the "
+            "model of the course."
+        ),
+    ] = None,
+    tokens: Annotated[int, typer.Option(help="How many to write at most.")] = 200,
+    temperature: Annotated[
+        float, typer.Option(help="0: always the likeliest; 1: as the model says.")
+    ] = 1.0,
+    top_k: Annotated[int | None, typer.Option(help="Only the k likeliest.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Only the likeliest that have p together.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed, the same text.")] = (
+        None
+    ),
+) -> None:
+    """Write text with a model."""
+    sys.exit(
+        generation.run(
+            prompt,
+            where=model,
+            tokens=tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+        )
+    )
 
 
 def _where_to_start(notebooks: dict[Path, Path]) -> Path | None:

@@ -11,7 +11,7 @@ turns each matrix as a whole. `pretrain` is the loop that `sundays train` runs.
 
 Shapes: `B` texts, `T + 1` tokens each (the last one is only ever a target), `C`
 channels, `V` tokens in the vocabulary. Left out: files, processes and progress bars
-(`course/train.py`).
+(`course/training.py`).
 
 Sources: Radford et al. 2018 and 2019 for the recipe; Loshchilov and Hutter 2019,
 "Decoupled Weight Decay Regularization", arXiv:1711.05101, for AdamW; Pascanu et al.

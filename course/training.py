@@ -34,11 +34,10 @@ from tqdm.auto import tqdm
 
 from course import checkpoints, dataset, generation, pretrained
 from course.checkpoints import CheckpointError
+from course.fast import InBfloat16, build, keep_pages
 from course.files import write_atomically
-from course.memory import keep_pages
 from course.processes import Machine, machine
 from solutions.gpt_block import GPT, PRESETS, GPTConfig
-from solutions.normalization import LayerNorm, swap_norms
 from solutions.pretraining import Plan, evaluate, optimizers, pretrain
 
 STORY_VOCABULARY = 1600
@@ -54,15 +53,15 @@ class Settings:
 
     source: str = "stories"
     size: str = "tiny"
-    steps: int = 1000
+    steps: int = 2400
     rows: int = 16
     pieces: int = 1
     context: int | None = None
     vocab_size: int | None = None
     optimizer: str = "muon"
-    rate: float = 0.01
+    rate: float = 0.02
     weight_decay: float = 0.1
-    warmup: int = 50
+    warmup: int = 100
     lowest: float = 0.0
     clip: float = 1.0
     dropout: float = 0.0
@@ -200,43 +199,39 @@ class Run:
         self, every: int, progress: bool, watch: Callable[[int, float], None] | None
     ) -> dict[str, Any]:
         """Train, keep the model, and say what came of it."""
-        settings, here = self.settings, self.here
-        log = Log(self.folder / "log.jsonl", self.step)
-        began, first, bits = time.perf_counter(), self.step, math.nan
+        last, here = self.settings.steps, self.here
+        log = Log(self.folder / "log.jsonl", self.step) if here.leads else None
         steps = pretrain(
-            self.model, self._parts, self.optimizers, settings.plan(), self.step
+            self.model, self._parts, self.optimizers, self.settings.plan(), self.step
         )
         bar = tqdm(
-            total=settings.steps,
+            total=last,
             initial=self.step,
             unit="step",
             disable=not (progress and here.leads),
         )
+        bits, stop = math.nan, False
         with bar, _stop_asked() as asked:
-            while self.step < settings.steps:
+            while self.step < last and not stop:
+                began = time.perf_counter()
                 loss = self._next(steps)
                 stop = here.any(asked.is_set())
-                seconds = time.perf_counter() - began
-                speed = (self.step - first) * self.tokens_per_step / seconds
+                speed = self.tokens_per_step / (time.perf_counter() - began)
                 bar.update()
                 bar.set_postfix_str(f"{loss:.3f} bits/char, {speed:,.0f} tokens/s")
-                if here.leads and self.step % 10 == 0:
-                    log.add(step=self.step, loss=round(loss, 5), seconds=seconds)
-                if self.step % every == 0 or self.step == settings.steps or stop:
+                if log and self.step % 10 == 0:
+                    log.add(step=self.step, loss=round(loss, 5))
+                if self.step % every == 0 or self.step == last or stop:
                     bits = self.bits_per_character()
                     text = self.sample()
                     self.keep()
-                    if here.leads:
-                        log.add(
-                            step=self.step,
-                            seconds=seconds,
-                            bits_per_character=round(bits, 5),
-                            text=text,
-                        )
+                    if log:
+                        entry = {"bits_per_character": round(bits, 5), "text": text}
+                        log.add(step=self.step, **entry)
                     if watch:
                         watch(self.step, bits)
-                if stop:
-                    raise KeyboardInterrupt
+        if self.step < last:
+            raise KeyboardInterrupt
         if math.isnan(bits):  # a run that had come to its end before
             bits = self.bits_per_character()
         self.finish()
@@ -364,41 +359,23 @@ class Run:
         self.here.wait()
 
 
-def build(config: GPTConfig, seed: int) -> GPT:
-    """A new GPT whose norms are torch's own: the same numbers, computed in one pass."""
-    torch.manual_seed(seed)
-    model = GPT(config)
-    swap_norms(
-        model, LayerNorm, lambda width: nn.LayerNorm(width, config.layer_norm_epsilon)
-    )
-    return model
-
-
-class InBfloat16(nn.Module):
-    """A model whose matrix products are in bfloat16, and all the rest as it was."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, ids: Tensor) -> Tensor:
-        with torch.autocast(ids.device.type, torch.bfloat16):
-            return self.inner(ids)
-
-
 class Log:
-    """A line of JSON for every few steps, and for every evaluation."""
+    """A line of JSON for every few steps, and for every evaluation.
+
+    Each says after how many seconds it was written, counted over all processes that
+    have gone on with the run one after another.
+    """
 
     def __init__(self, path: Path, step: int) -> None:
         """Go on at a step: what was logged after it will be done again."""
         self.path = path
         kept = [entry for entry in read_log(path) if entry["step"] <= step]
-        self.before = kept[-1]["seconds"] if kept else 0.0
+        before = kept[-1]["seconds"] if kept else 0.0
+        self.began = time.perf_counter() - before
         write_atomically(path, "".join(json.dumps(entry) + "\n" for entry in kept))
 
-    def add(self, *, seconds: float, **entry: Any) -> None:
-        """`seconds`: since this process began; what was before is added."""
-        entry["seconds"] = round(self.before + seconds, 3)
+    def add(self, **entry: Any) -> None:
+        entry["seconds"] = round(time.perf_counter() - self.began, 2)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
 
@@ -408,10 +385,22 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     entries = []
     for line in path.read_text("utf-8").splitlines() if path.is_file() else []:
         try:
-            entries.append(json.loads(line))
-        except ValueError:
+            entry = json.loads(line)
+            entries.append(entry | {"step": entry["step"], "seconds": entry["seconds"]})
+        except (ValueError, TypeError, KeyError):
             break
     return entries
+
+
+def summary(result: dict[str, Any], folder: Path) -> str:
+    """What came of a run, in two lines."""
+    bits, floor = result["bits_per_character"], result["floor"]
+    above = f", {100 * (bits / floor - 1):.1f} % above the floor" if floor else ""
+    return (
+        f"{result['parameters']:,} parameters, {result['tokens']:,} tokens: "
+        f"{bits:.4f} bits per character on text that was held out{above}.\n"
+        f"Try it: sundays generate --model {folder}"
+    )
 
 
 @contextmanager
