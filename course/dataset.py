@@ -271,10 +271,11 @@ def _story_texts(characters: int) -> Iterator[str]:
     text = corpus.write(characters, STORIES_SEED)
     begin = 0
     while begin < len(text):
-        end = text.find(corpus.SEPARATOR, begin + CHUNK) + 1 or len(text) - 1
         # Cut within the separator: there the tokenizer cuts, too, in running text.
+        end = text.find(corpus.SEPARATOR, begin + CHUNK) + 1
+        end = end or max(begin + 1, len(text) - 1)
         yield text[begin:end]
-        begin = end if end < len(text) - 1 else len(text)
+        begin = end
 
 
 def _files(source: str) -> list[Path]:

@@ -386,9 +386,11 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     for line in path.read_text("utf-8").splitlines() if path.is_file() else []:
         try:
             entry = json.loads(line)
-            entries.append(entry | {"step": entry["step"], "seconds": entry["seconds"]})
-        except (ValueError, TypeError, KeyError):
+        except ValueError:
             break
+        if not isinstance(entry, dict) or not {"step", "seconds"} <= entry.keys():
+            break
+        entries.append(entry)
     return entries
 
 

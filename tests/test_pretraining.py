@@ -390,15 +390,16 @@ def test_singular_values_go_through_the_polynomial_and_directions_stay(shape, st
     assert_close(orthogonalise(matrix, steps), expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("shape", SHAPES[1:], ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_after_five_steps_they_are_near_1(shape):
+    """The polynomial, five times, keeps what is above 0.002 in 0.68 to 1.21."""
     matrices = normal(200, *shape)
-    sizes = torch.linalg.svdvals(orthogonalise(matrices))
     before = torch.linalg.svdvals(matrices)
-    tiny = before < 0.02 * before.norm(dim=-1, keepdim=True)
-    assert sizes.max() < 1.21
-    assert sizes[~tiny].min() > 0.67
-    assert tiny.double().mean() < 0.05
+    tiny = before < 0.002 * before.norm(dim=-1, keepdim=True)
+    after = torch.linalg.svdvals(orthogonalise(matrices))
+    assert after.max() < 1.21
+    assert after[~tiny].min() > 0.68
+    assert tiny.double().mean() < 0.01
 
 
 def test_many_matrices_are_turned_as_each_by_itself():

@@ -107,7 +107,9 @@ def _loss_mistakes(table: Tensor, ids: Tensor) -> tuple[Mistake, ...]:
     right = each.sum() / real.sum()
 
     def astray(hint: str, *values: Tensor) -> Mistake:
-        return Mistake(hint, when=lambda got: got.dim() == 0 and _near(got, *values))
+        return Mistake(
+            hint, when=lambda got: not _near(got, right) and _near(got, *values)
+        )
 
     def asked(targets: Tensor, logits: Tensor = logits) -> Tensor:
         return _surprises(logits, targets).sum() / (targets != NOTHING).sum()
@@ -139,7 +141,7 @@ def _loss_mistakes(table: Tensor, ids: Tensor) -> tuple[Mistake, ...]:
             "Something is infinite, or no number: e to a large power does not fit into "
             "a float, and the logarithm of 0 is no number. `F.cross_entropy` and "
             "`log_softmax` avoid both.",
-            when=lambda got: not math.isfinite(got),
+            when=lambda got: not bool(got.isfinite()),
         ),
         astray(
             "The targets are the tokens that the model has read, so it would learn to "

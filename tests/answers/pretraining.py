@@ -213,6 +213,18 @@ def always_converts(model, ids):
     return F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
 
 
+@wrong("next_token_loss", says="stays on the CPU")
+def makes_weights_on_the_cpu(model, ids):
+    weights = torch.ones(len(ids), 1)
+    return (_each(model, ids) * weights).sum() / (ids[:, 1:] != NOTHING).sum()
+
+
+@wrong("next_token_loss", says="The dtype is float64, expected float32")
+def computes_in_float64(model, ids):
+    logits, targets = _parts(model, ids)
+    return F.cross_entropy(logits.double().flatten(0, 1), targets.flatten())
+
+
 @wrong("next_token_loss", says="Raise a `ValueError` for fewer than two")
 def asks_for_no_second_token(model, ids):
     logits = model(ids[:, :-1].clamp(min=0))
