@@ -14,49 +14,51 @@ from pathlib import Path
 
 from course import records, training
 from course.training import Settings
-from solutions.gpt_block import PRESETS, GPTConfig, forward_flops, gpt_parameters
+from solutions.gpt_block import forward_flops
 
 SIZES = {"1 x 32": (1, 32), "2 x 64": (2, 64), "4 x 128": (4, 128), "6 x 256": (6, 256)}
 """Layers and width; a head is 32 wide."""
 
-LEAST = 2.0e12
-BUDGETS = (LEAST, 4 * LEAST)
+BUDGETS = (1.5e12, 6e12)
 """Multiplications and additions of a whole run."""
 
-ROWS = 16
 
-
-def config_of(layers: int, width: int) -> GPTConfig:
-    return replace(
-        PRESETS["tiny"],
-        vocab_size=training.STORY_VOCABULARY,
-        n_layer=layers,
-        n_embd=width,
-        n_head=width // 32,
+def settings_for(layers: int, width: int, budget: float) -> Settings:
+    """As many steps as the budget pays for."""
+    size = Settings(
+        "stories:10000000", layers=layers, width=width, heads=width // 32, steps=1000
     )
-
-
-def steps_for(config: GPTConfig, budget: float) -> int:
-    """How many batches the budget pays for."""
+    config = size.config()
     per_token = 3 * forward_flops(config, config.n_positions)
-    return max(1, round(budget / (per_token * ROWS * config.n_positions)))
+    steps = round(budget / (per_token * size.rows * config.n_positions))
+    return replace(size, steps=steps, warmup=steps // 20)
 
 
-def measure() -> list[dict]:
-    """One row for each budget and size."""
-    found = []
+def trained(name: str, budget: float) -> dict:
+    """The loss of a size at the end of a budget, and what it had for it."""
+    settings = settings_for(*SIZES[name], budget)
+    with tempfile.TemporaryDirectory() as folder:
+        result = training.run(
+            settings, Path(folder), every=settings.steps, progress=False
+        )
+    return {
+        "flops": budget,
+        "size": name,
+        "parameters": result["parameters"],
+        "steps": result["steps"],
+        "tokens": result["tokens"],
+        "bits_per_character": round(result["bits_per_character"], 4),
+    }
+
+
+def main() -> None:
+    results = []
     for budget in BUDGETS:
-        for name, (layers, width) in SIZES.items():
-            config = config_of(layers, width)
-            steps = steps_for(config, budget)
-            settings = Settings(steps=steps, rows=ROWS, warmup=steps // 20)
-            with tempfile.TemporaryDirectory() as folder:
-                place = Path(folder)
-                result = training.Run(settings, place, config=config)
-            found.append({"budget": budget, "size": name, "steps": steps})
-            print(found[-1], result, gpt_parameters(config), flush=True)
-    return found
+        for name in SIZES:
+            results.append(trained(name, budget))
+            print(results[-1], flush=True)
+    print(records.keep("sizes", results))
 
 
 if __name__ == "__main__":
-    print(records.keep("sizes", measure()))
+    main()

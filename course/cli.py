@@ -116,6 +116,15 @@ def train(
     pieces: Annotated[
         int, typer.Option(help="Take a batch in so many pieces, to save memory.")
     ] = Settings.pieces,
+    layers: Annotated[
+        int | None, typer.Option(help="Blocks; else those of the size.")
+    ] = Settings.layers,
+    width: Annotated[
+        int | None, typer.Option(help="Channels; else those of the size.")
+    ] = Settings.width,
+    heads: Annotated[
+        int | None, typer.Option(help="Heads; else those of the size.")
+    ] = Settings.heads,
     context: Annotated[
         int | None, typer.Option(help="Tokens of a text; else what the size has.")
     ] = Settings.context,
@@ -160,6 +169,9 @@ def train(
         steps=steps,
         rows=rows,
         pieces=pieces,
+        layers=layers,
+        width=width,
+        heads=heads,
         context=context,
         vocab_size=vocab_size,
         optimizer=optimizer,

@@ -38,14 +38,19 @@ def keep(name: str, results: Any) -> Path:
     record = {
         "command": f"python -m benchmarks.{name}",
         "machine": machine(),
-        "versions": {"python": platform.python_version()}
-        | {package: version(package).split("+")[0] for package in PACKAGES},
+        "versions": versions(),
         "commit": _commit(),
         "results": results,
     }
     path = FOLDER / f"{name}.json"
     write_atomically(path, json.dumps(record, indent=1) + "\n")
     return path
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of what computes."""
+    found = {package: version(package).split("+")[0] for package in PACKAGES}
+    return {"python": platform.python_version()} | found
 
 
 def machine() -> str:

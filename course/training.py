@@ -49,13 +49,19 @@ class TrainingError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
-    """All that decides how a run ends. `rows` of `context` tokens make a batch."""
+    """All that decides how a run ends. `rows` of `context` tokens make a batch.
+
+    Where `layers`, `width`, `heads` or `context` is None, it is that of the size.
+    """
 
     source: str = "stories"
     size: str = "tiny"
     steps: int = 2400
     rows: int = 16
     pieces: int = 1
+    layers: int | None = None
+    width: int | None = None
+    heads: int | None = None
     context: int | None = None
     vocab_size: int | None = None
     optimizer: str = "muon"
@@ -83,6 +89,9 @@ class Settings:
                 preset,
                 vocab_size=self.vocab_size or self._usual_vocabulary(preset),
                 n_positions=self.context or preset.n_positions,
+                n_layer=self.layers or preset.n_layer,
+                n_embd=self.width or preset.n_embd,
+                n_head=self.heads or preset.n_head,
                 embd_pdrop=self.dropout,
                 attn_pdrop=self.dropout,
                 resid_pdrop=self.dropout,

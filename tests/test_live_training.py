@@ -150,6 +150,11 @@ def test_the_line_is_the_mean_of_neighbouring_losses(figure, logarithmic):
     if logarithmic:
         marks = [(math.log10(v), top) for v, top in marks]
         losses = np.log10(losses - FLOOR)
+    stroke = figure.locator("polyline:visible").evaluate(
+        "e => [getComputedStyle(e).stroke, getComputedStyle(e).vectorEffect]"
+    )
+    assert stroke[0] != "none"
+    assert stroke[1] == "non-scaling-stroke"  # else it is as wide as it is stretched
     x, y = np.array(places["line"]).T
     inside = y < places["height"]  # the line may leave the plot, and is cut off there
     assert inside.sum() >= 80
@@ -272,6 +277,8 @@ def test_the_page_does_not_jump_and_has_room(browser, width):
             figure.locator(kind).bounding_box() for kind in (".fs-story", ".fs-steps")
         )
         assert last["y"] + last["height"] < story["y"]
+        text = figure.locator(".fs-story .fs-chosen").bounding_box()
+        assert text["y"] == pytest.approx(story["y"], abs=0.5)
     assert len(ends) == 1
     for control in figure.locator("input, button").all():
         assert control.bounding_box()["height"] >= 36
