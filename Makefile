@@ -47,6 +47,9 @@ gpu-test: .build/installed
 	$(BIN)/python -m course.notebooks gpu .build/gpu
 	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 90 .build/gpu
 	$(BIN)/python -m pytest tests/test_checks.py
+	rm -rf .build/gpu-run
+	$(BIN)/sundays train stories:2000000 --device cuda --steps 200 --out .build/gpu-run
+	$(BIN)/python -m benchmarks.training
 
 # Runs all notebooks again and keeps their outputs and the results on the ladder.
 notebooks: .build/installed

@@ -22,7 +22,9 @@ from torch.optim import Optimizer
 
 from course.files import write_atomically
 
-FORMAT = "five-sundays-checkpoint-1"
+ABOUT = "five_sundays_checkpoint"
+"""The name of the record in the head of the file. It is the only one there: of several
+names the order would be left to chance, and the same run would make other bytes."""
 
 
 class CheckpointError(ValueError):
@@ -87,7 +89,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], about: Mapping) -> None:
     Raises:
         OSError: if it cannot be written; what was at `path` is still there.
     """
-    header = {"format": FORMAT, "about": json.dumps(about)}
+    header = {ABOUT: json.dumps(about)}
     whole = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     write_atomically(path, safetensors.torch.save(whole, header))
 
@@ -101,7 +103,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            if header.get("format") != FORMAT:
+            if ABOUT not in header:
                 raise CheckpointError(
                     f"{path} is no checkpoint of a training run: give another folder, "
                     "or move it away to begin anew"
@@ -110,7 +112,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
             # and sums of numbers at an odd address can differ in their last digit.
             names = file.keys()
             tensors = {name: file.get_tensor(name).clone() for name in names}
-        return tensors, dict(json.loads(header["about"]))
+        return tensors, dict(json.loads(header[ABOUT]))
     except CheckpointError:
         raise
     except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:

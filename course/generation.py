@@ -51,7 +51,7 @@ PARTS = (
 """What a block learns, in the order of its use; each part has a weight and a bias."""
 
 COLDEST = 1e-6
-"""The lowest temperature above 0. Logits divided by less may be too large to compute."""
+"""The lowest temperature above 0: logits divided by less may be infinite."""
 
 
 class Cache:

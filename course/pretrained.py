@@ -1,15 +1,15 @@
-"""Models in folders: ours, and any GPT-2 that `transformers` can read.
+"""Models in folders: those of the course, and any GPT-2 of `transformers`.
 
-    model, encoding = pretrained.load()                  # the one that the course has
-    model, encoding = pretrained.load("my-model")        # a folder
-    model, encoding = pretrained.load("openai-community/gpt2")   # the Hugging Face hub
+    model, encoding = pretrained.load()                        # comes with the course
+    model, encoding = pretrained.load("my-model")              # a folder
+    model, encoding = pretrained.load("openai-community/gpt2") # the Hugging Face hub
 
-A folder holds three files: `config.json`, the sizes of the model; `model.safetensors`,
-its weights under GPT-2's names; and the tokens, in `vocabulary.txt` as `save` writes
-them, or in GPT-2's `vocab.json` and `merges.txt`. `transformers` reads the first two.
+A folder holds `config.json`, the sizes of the model; `model.safetensors`, its weights;
+and its tokens: `vocabulary.txt`, which `save` writes, or GPT-2's own `vocab.json` and
+`merges.txt`. The first two files are as `transformers` reads and writes them.
 
-The three belong together, and a file says nothing of the others. So `save` notes in the
-weights which sizes and which vocabulary they were trained with, and `load` compares.
+The three belong together. So that a mixture of two models is not taken for one, `save`
+leaves a fingerprint of the other two files in the weights, and `load` compares it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
-import httpx
 import safetensors.torch
 import tiktoken
 import torch
@@ -48,8 +46,6 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 VOCABULARY = "vocabulary.txt"
 GPT2_VOCABULARY = ("vocab.json", "merges.txt")
-TOGETHER = "five_sundays"
-"""The name under which the weights hold the fingerprint of the other two files."""
 
 KIND = {
     "model_type": ("gpt2",),
@@ -60,11 +56,285 @@ KIND = {
     "reorder_and_upcast_attn": (False,),
     "add_cross_attention": (False,),
 }
-"""What a configuration must say to be that of a GPT-2; the first is GPT-2's own."""
+"""What makes a model a GPT-2: field of the configuration -> what it may be.
 
-NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
-"""How a model is called on the hub: OWNER/NAME, or NAME alone."""
+The first is what GPT-2 has, and what `transformers` takes where a field is missing.
+"""
+
+FINGERPRINT = "five_sundays_fingerprint"
+"""Its name among the notes that a safetensors file can hold."""
+
+UNUSED = re.compile(r"(.*\.)?attn\.(masked_)?bias|lm_head\.weight")
+"""What older files hold beside the weights: masks, and the token table once more."""
+
+SPECIAL = re.compile(r"<.*>|\[.*\]")
+"""How special tokens look, `<|endoftext|>` or `[PAD]`."""
+
+FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+"""OWNER/NAME, or NAME alone."""
 
 
 class PretrainedError(ValueError):
     """A model that cannot be used: says what was wrong and what to do."""
+
+
+def save(folder: str | Path, model: GPT, ranks: Mapping[bytes, int]) -> None:
+    """Write a model and its vocabulary into a folder, which is made if need be.
+
+    No file is ever half written, and the weights come last. A crash in between leaves
+    either a model that `load` loads, or files of which it says that they do not belong
+    together.
+
+    Raises:
+        PretrainedError: if the vocabulary has not as many tokens as the model, or the
+            model is no GPT-2, with other norms, for example.
+        OSError: if the folder cannot be written, or the disk is full.
+    """
+    folder, config = Path(folder), model.config
+    if len(ranks) != config.vocab_size:
+        raise PretrainedError(
+            f"the vocabulary has {len(ranks)} tokens and the model "
+            f"{config.vocab_size}: save those that belong together"
+        )
+    if odd := model.state_dict().keys() ^ gpt2_names(config).keys():
+        raise PretrainedError(
+            f"{min(odd)} is missing in this model, or no part of a GPT-2: a folder "
+            "can hold a GPT-2 alone"
+        )
+    described = {
+        "architectures": ["GPT2LMHeadModel"],
+        **{field: allowed[0] for field, allowed in KIND.items()},
+        **vars(config),
+        "n_inner": None,
+        "bos_token_id": None,  # or transformers would take 50256
+        "eos_token_id": None,
+    }
+    weights = safetensors.torch.save(
+        {name: value.detach().cpu() for name, value in to_gpt2(model).items()},
+        metadata={"format": "pt", FINGERPRINT: _fingerprint(config, ranks)},
+    )
+    save_ranks(ranks, folder / VOCABULARY)  # makes the folder, too
+    write_atomically(folder / CONFIG, json.dumps(described, indent=2) + "\n")
+    write_atomically(folder / WEIGHTS, weights)
+
+
+def load(where: str | Path | None = None) -> tuple[GPT, tiktoken.Encoding]:
+    """A model and the tokenizer that it reads with: in evaluation mode, float32.
+
+    Args:
+        where: a folder; or, if there is no such folder, the name of a model on the
+            Hugging Face hub, whose files are then fetched and kept in the hub's own
+            cache; None: the model that comes with the course.
+
+    Raises:
+        PretrainedError: if a file is missing or damaged, the files do not belong
+            together, or the model is no GPT-2; the line says what to do.
+    """
+    folder = _folder(where)
+    config = _config(folder / CONFIG)
+    ranks, special_tokens = _vocabulary(folder)
+    if (size := len(ranks) + len(special_tokens)) != config.vocab_size:
+        raise PretrainedError(
+            f"the vocabulary in {folder} has {size} tokens, but {CONFIG} says "
+            f"vocab_size {config.vocab_size}: take both from the same model"
+        )
+    state, fingerprint = _weights(folder / WEIGHTS, config)
+    if fingerprint not in (None, _fingerprint(config, ranks)):
+        raise PretrainedError(
+            f"{folder / WEIGHTS} was saved with another {CONFIG} or vocabulary than "
+            "lies beside it, perhaps because saving was cut short: save the model again"
+        )
+    try:
+        model = from_gpt2(state, config)
+    except ValueError as problem:
+        raise PretrainedError(f"{folder / WEIGHTS}: {problem}") from None
+    return model.float().eval(), to_tiktoken(ranks, special_tokens)
+
+
+def _fingerprint(config: GPTConfig, ranks: Mapping[bytes, int]) -> str:
+    """Of what the weights need, and what their own names and sizes do not tell."""
+    tokens = [token.hex() for token in sorted(ranks, key=ranks.__getitem__)]
+    needed = [config.n_head, float(config.layer_norm_epsilon), tokens]
+    return hashlib.sha256(json.dumps(needed).encode()).hexdigest()
+
+
+# ---- where it is --------------------------------------------------------------------
+
+
+def _folder(where: str | Path | None) -> Path:
+    if where is None:
+        if FOLDER.is_dir():
+            return FOLDER
+        raise PretrainedError(
+            f"the model of the course is not here: there is no folder {FOLDER}; get "
+            "the course once more, or give the folder of another model"
+        )
+    if Path(where).is_dir():
+        return Path(where)
+    if Path(where).exists():
+        raise PretrainedError(f"{where} is a file: give the folder that it lies in")
+    if not isinstance(where, str) or not HUB_NAME.fullmatch(where):
+        raise PretrainedError(
+            f"there is no folder {str(where)!r}; give a folder with a model in it, or "
+            "a name on the Hugging Face hub, such as openai-community/gpt2"
+        )
+    return _from_hub(where)
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    files = [CONFIG, WEIGHTS, VOCABULARY, *GPT2_VOCABULARY]
+    try:
+        return Path(snapshot_download(name, allow_patterns=files))
+    except RepositoryNotFoundError:
+        problem = "the Hugging Face hub has no such model that is open to you"
+    except Exception as error:  # the hub says no in many ways, as the network does
+        reason = str(error).strip().partition("\n")[0][:120]
+        kind = type(error).__name__
+        problem = f"it cannot be fetched from the Hugging Face hub ({kind}: {reason})"
+    raise PretrainedError(
+        f"there is no folder {name}, and {problem}; put the model's {CONFIG}, "
+        f"{WEIGHTS}, {' and '.join(GPT2_VOCABULARY)} into a folder and give that one"
+    )
+
+
+# ---- what is in it ------------------------------------------------------------------
+
+
+def _config(path: Path) -> GPTConfig:
+    try:
+        given = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise PretrainedError(
+            f"{path} is missing: give a folder with a model in it, as `save` or "
+            "transformers writes it"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise PretrainedError(
+            f"{path} cannot be read ({error}): copy or save it again"
+        ) from None
+    if not isinstance(given, dict):
+        raise PretrainedError(f"{path} is no table of fields: copy or save it again")
+    for field, allowed in KIND.items():
+        # Only a model that says so is taken for a GPT-2.
+        value = given.get(field, None if field == "model_type" else allowed[0])
+        if value not in allowed:
+            raise PretrainedError(
+                f"{path} says {field} {json.dumps(value)}, expected "
+                f"{' or '.join(map(json.dumps, allowed))}: only models built like "
+                "GPT-2 can be read, take one of these"
+            )
+    values = {}
+    for field in fields(GPTConfig):
+        value = values[field.name] = given.get(field.name, field.default)
+        whole = isinstance(field.default, int)
+        if type(value) not in ((int,) if whole else (int, float)) or not (
+            0 <= value < math.inf
+        ):
+            raise PretrainedError(
+                f"{path} says {field.name} {json.dumps(value)}, expected a "
+                f"{'whole ' * whole}number of 0 or more: copy or save it again"
+            )
+    try:
+        config = GPTConfig(**values)
+    except ValueError as problem:
+        raise PretrainedError(f"{path}: {problem}") from None
+    if given.get("n_inner") not in (None, 4 * config.n_embd):
+        raise PretrainedError(
+            f"{path} says n_inner {json.dumps(given['n_inner'])}, expected null or "
+            f"{4 * config.n_embd}, 4 times n_embd: only models built like GPT-2 can be "
+            "read, take one of these"
+        )
+    return config
+
+
+def _vocabulary(folder: Path) -> tuple[dict[bytes, int], dict[str, int]]:
+    """Ranks and special tokens."""
+    theirs = [folder / name for name in GPT2_VOCABULARY]
+    try:
+        if (folder / VOCABULARY).is_file():
+            return load_ranks(folder / VOCABULARY), {}
+        if all(path.is_file() for path in theirs):
+            ranks, special_tokens = from_gpt2_files(*theirs)
+            _check_special(special_tokens, *theirs)
+            return ranks, special_tokens
+    except (OSError, ValueError) as problem:
+        raise PretrainedError(str(problem)) from None
+    raise PretrainedError(
+        f"{folder} has no vocabulary: put {' and '.join(GPT2_VOCABULARY)} of the "
+        "model's tokenizer there; solutions.tokens.download_gpt2_files fetches those "
+        "of GPT-2"
+    )
+
+
+def _check_special(
+    special_tokens: Mapping[str, int], vocab: Path, merges: Path
+) -> None:
+    """What `merges` does not make is taken for special: a file cut short shows there.
+
+    Raises:
+        PretrainedError: if a token has no brackets around it, as special ones have.
+    """
+    for name in special_tokens:
+        if not SPECIAL.fullmatch(name):
+            raise PretrainedError(
+                f"the token {name!r} in {vocab} is in no line of {merges}, and does not "
+                "look like a special one: copy both files again, one is cut short"
+            )
+
+
+def _weights(path: Path, config: GPTConfig) -> tuple[dict[str, Tensor], str | None]:
+    """The weights under the names of the file, and their fingerprint if it has one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()
+            used = [name for name in names if not UNUSED.fullmatch(name)]
+            state = {name: file.get_tensor(name) for name in used}
+            fingerprint = (file.metadata() or {}).get(FINGERPRINT)
+    except FileNotFoundError:
+        raise PretrainedError(_missing(path)) from None
+    except (OSError, SafetensorError) as error:
+        raise PretrainedError(
+            f"{path} cannot be read ({error}): it is damaged or no safetensors file, "
+            "copy or save it again"
+        ) from None
+    held, wanted = sum(map(Tensor.numel, state.values())), gpt_parameters(config)
+    if held != wanted:
+        raise PretrainedError(
+            f"{path} holds {held:,} numbers, but a model of the sizes in {CONFIG} has "
+            f"{wanted:,}: take both from the same model"
+        )
+    for name, value in state.items():
+        if value.dtype not in FLOATS:
+            raise PretrainedError(
+                f"{name} in {path} is of type {value.dtype}, expected float32 or half "
+                "of it: take weights that are not quantized"
+            )
+        if not value.isfinite().all():
+            raise PretrainedError(
+                f"{name} in {path} holds numbers that are not finite: the training "
+                "failed, take an earlier checkpoint"
+            )
+    return state, fingerprint
+
+
+def _missing(path: Path) -> str:
+    """What to say of a folder without weights: it may hold them in another form."""
+    folder = path.parent
+    if found := sorted(p.name for p in folder.glob("*.bin")):
+        return (
+            f"{folder} has its weights in {found[0]} alone, a file that can run any "
+            "program when it is opened, and so is not read: if you trust it, convert "
+            "it, GPT2LMHeadModel.from_pretrained(...).save_pretrained(...)"
+        )
+    if found := sorted(p.name for p in folder.glob("model-*.safetensors")):
+        return (
+            f"{folder} has its weights in {len(found)} files, {found[0]} and so on: "
+            f"make it one {path.name} with transformers, "
+            'save_pretrained(..., max_shard_size="100GB")'
+        )
+    return f"{path} is missing: copy it there, or save the model again"

@@ -77,8 +77,8 @@ def test_a_call_that_was_stopped_is_made_again(tmp_path, monkeypatch, data):
 
 def test_a_window_of_stories_begins_with_a_story(data):
     beginnings = {s.text[:12] for s in islice(corpus.stories(1), 200)}
-    rows = data.draw(step=3, rows=20, context=40)
-    assert rows.shape == (20, 41)
+    rows = data.draw(step=3, rows=20, context=400)
+    assert rows.shape == (20, 401)
     assert rows.dtype == torch.int64
     for row in rows.tolist():
         text = data.encoding.decode(row)
@@ -87,11 +87,17 @@ def test_a_window_of_stories_begins_with_a_story(data):
 
 
 def test_every_story_with_room_for_a_window_can_be_drawn(data):
-    rows = data.draw(step=0, rows=5000, context=60)
+    rows = data.draw(step=0, rows=2000, context=400)
     stories = corpus.write(60_000, 1).split(corpus.SEPARATOR)
     # Not the first one, before which nothing stands; the last one may be too short.
     drawn = {data.encoding.decode(row)[1:41] for row in rows.tolist()}
-    assert {story[:40] for story in stories[1:-2]} <= drawn
+    assert {story[:40] for story in stories[1:-3]} <= drawn
+
+
+def test_where_no_whole_story_fits_a_window_begins_anywhere(data):
+    rows = data.draw(step=0, rows=500, context=20)
+    begins = sum(row[0] == 10 for row in rows.tolist())
+    assert begins < 50
 
 
 def test_a_step_draws_the_same_and_another_step_or_seed_does_not(data):
@@ -118,9 +124,14 @@ def test_a_text_shorter_than_a_window_is_refused(data):
 def test_no_story_that_is_held_out_is_learned_from(data):
     learned = corpus.write(60_000, 1)
     texts = [data.encoding.decode(row[1:]) for row in data.held_out]
-    assert len(texts) == 200
+    assert len(texts) == 12  # a tenth of 60,000 characters
     assert texts[0] == next(corpus.stories(2)).text + corpus.SEPARATOR
     assert not any(text in learned for text in texts)
+
+
+def test_of_a_long_text_two_hundred_stories_are_held_out():
+    assert len(dataset._texts("stories:1000000")[1]) == 200
+    assert len(dataset._texts("stories:1000")[1]) == 1
 
 
 @pytest.mark.parametrize("context", [7, 50, 300])
@@ -133,9 +144,9 @@ def test_every_held_out_token_is_asked_once_but_the_first_of_a_row(data, context
 
 
 def test_bits_per_character_of_a_model_that_knows_nothing(data):
-    # Every token costs log2(V) bits; the characters are those of 200 stories.
+    # Every token costs log2(V) bits; the characters are those of the stories.
     tokens = sum(len(row) - 1 for row in data.held_out)
-    characters = sum(len(s.text) + 2 for s in islice(corpus.stories(2), 200))
+    characters = sum(len(s.text) + 2 for s in islice(corpus.stories(2), 12))
     bits = data.bits_per_character(math.log(VOCABULARY), tokens)
     assert bits == pytest.approx(math.log2(VOCABULARY) * tokens / characters)
     assert data.floor == corpus.floor()

@@ -232,6 +232,7 @@ def next_token_loss() -> Iterator[Case]:
             expected=_loss,
             gradient=table.dtype != torch.bfloat16,
             any_device=ids is WHOLE,
+            seconds=30.0,  # what the other device needs of torch is loaded here
             mistakes=_loss_mistakes(table, ids),
         )
     for length in 1, 0:
@@ -842,12 +843,15 @@ def _step_mistakes(parts: Sequence[Tensor], clip: float) -> tuple[Mistake, ...]:
         cuts = _clipped, _unclipped
         return astray(hint, *({"shares": w, "clipped": c} for w in ways for c in cuts))
 
+    def each_number(gradient: Gradient, clip: float) -> Gradient:
+        return {n: value.clamp(-clip, clip) for n, value in gradient.items()}
+
     def stretched(gradient: Gradient, clip: float) -> Gradient:
         return _clipped({n: value * 1e6 for n, value in gradient.items()}, clip)
 
     def told(hint: str, *losses: Tensor) -> Mistake:
         return Mistake(
-            f"The weights are right. The loss is not: {hint}",
+            f"The weights are right, the loss is not. {hint}",
             when=lambda got: (
                 moved_as(got, right) and (not losses or _near(got["loss"], *losses))
             ),
@@ -878,12 +882,9 @@ def _step_mistakes(parts: Sequence[Tensor], clip: float) -> tuple[Mistake, ...]:
             "parameters.",
             when=lambda got: any(_near(got[name], start[name]) for name in names),
         ),
-        told("it is that of the last part alone.", losses[-1]),
-        told(
-            "it is measured after the step. Return that before it.",
-            _later(right, parts),
-        ),
-        told("it is the mean over all targets of the batch, before the step."),
+        told("It is that of the last part alone.", losses[-1]),
+        told("It is measured after the step.", _later(right, parts)),
+        told("Return the mean over all targets of the batch, before the step."),
         *(weighed(hint, _shares(parts, by)) for hint, by in _weighings("part")),
         weighed(
             "The losses of the parts are added up, so the gradient grows with the "
@@ -927,11 +928,7 @@ def _step_mistakes(parts: Sequence[Tensor], clip: float) -> tuple[Mistake, ...]:
         astray(
             "Each number is clipped by itself. It is the *length* of the whole "
             "gradient that may be at most `clip`: `nn.utils.clip_grad_norm_`.",
-            {
-                "clipped": lambda g, clip: {
-                    n: x.clamp(-clip, clip) for n, x in g.items()
-                }
-            },
+            {"clipped": each_number},
         ),
         astray(
             "The gradient is made longer where it is shorter than `clip`. Then it "
@@ -1229,22 +1226,21 @@ def evaluate() -> Iterator[Case]:
 
 # The share of a machine
 
-UNDER_WAY = GPTConfig(50257, 1024, 768, 12, 12)
-
 
 def utilisation() -> Iterator[Case]:
-    for title, speed, config, length, peak, share in (
-        # (2 * (3 * 12 * 6^2 + 11 * 6) + 3 * 4 * 5 * 6) = 3,084; three times: 9,252
-        ("C = 6, three layers", 700.0, GPTConfig(11, 9, 6, 3, 2), 5, 2e7, 0.32382),
-        # the same with 3 * 4 * 9 * 6 for the scores: 3,372; three times: 10,116
-        ("the same, longer texts", 700.0, GPTConfig(11, 9, 6, 3, 2), 9, 2e7, 0.35406),
-        # 2 * 123,532,032 + 12 * 4 * 512 * 768 = 265,938,432; three times: 797,815,296
-        ("GPT-2, 512 tokens at a time", 150_000.0, UNDER_WAY, 512, 312e12, None),
+    small, gpt2 = GPTConfig(11, 9, 6, 3, 2), GPTConfig(50257, 1024, 768, 12, 12)
+    for title, config, length, speed, peak, per_token in (
+        # 3 * (2 * (3 * 12 * 6^2 + 11 * 6) + 3 * 4 * 5 * 6)
+        ("C = 6, three layers", small, 5, 700.0, 2e7, 9_252),
+        # the same with 3 * 4 * 9 * 6 at the end
+        ("the same, longer texts", small, 9, 700.0, 2e7, 10_116),
+        # 3 * (2 * 123,532,032 + 12 * 4 * 512 * 768)
+        ("GPT-2, 512 tokens at a time", gpt2, 512, 150_000.0, 312e12, 797_815_296),
     ):
         yield Case(
             title,
             args=(speed, config, length, peak),
-            expected=797_815_296 * 150_000 / 312e12 if share is None else share,
+            expected=per_token * speed / peak,
             mistakes=_share_mistakes(speed, config, length, peak),
         )
 

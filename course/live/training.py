@@ -20,7 +20,6 @@ from course.figures import Drawing, live
 LOSSES = 150  # points of the line, at most: a phone has no more pixels for them
 CHECKPOINTS = 60  # at most: their texts are most of what travels with the figure
 ROOM = 0.12  # of the height, below all points: for the label of the floor
-BEYOND = 110  # percent of the height: outside, where the line is cut off
 NICE = (1, 2, 5)
 
 
@@ -195,8 +194,7 @@ class _Linear:
 
     def down(self, value: float) -> float:
         """How far a value lies below the top of the plot, in percent of its height."""
-        share = (self.high - value) / (self.high - self.low)
-        return min(100 * share, BEYOND)
+        return 100 * (self.high - value) / (self.high - self.low)
 
     def marks(self) -> list[tuple[float, str]]:
         ticks, digits = _ticks(self.floor, self.high, 6)
@@ -219,8 +217,7 @@ class _Logarithmic:
 
     def down(self, value: float) -> float:
         """How far a value lies below the top of the plot, in percent of its height."""
-        share = (self.high - self._log(value)) / (self.high - self.low)
-        return min(100 * share, BEYOND)
+        return 100 * (self.high - self._log(value)) / (self.high - self.low)
 
     def marks(self) -> list[tuple[float, str]]:
         parts = (1,) if self.high - self.least > 4 else NICE
