@@ -282,8 +282,8 @@ def _check_special(
     for name in special_tokens:
         if not SPECIAL.fullmatch(name):
             raise PretrainedError(
-                f"the token {name!r} in {vocab} is in no line of {merges}, and does not "
-                "look like a special one: copy both files again, one is cut short"
+                f"the token {name!r} in {vocab} is in no line of {merges}, and does "
+                "not look like a special one: copy both files again"
             )
 
 

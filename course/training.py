@@ -331,10 +331,13 @@ class Run:
         return nats / math.log(2) * self.data.tokens_per_character
 
     def bits_per_character(self) -> float:
-        """On the text that is held out."""
+        """On the text that is held out, in float32 and with nothing compiled.
+
+        The rows differ in length: each length would be compiled anew.
+        """
         batches = self.data.held_out_batches(self.config.n_positions)
         nats, tokens = evaluate(
-            self.model, (ids.to(self.here.device) for ids in batches)
+            self.inner, (ids.to(self.here.device) for ids in batches)
         )
         return self.data.bits_per_character(nats, tokens)
 

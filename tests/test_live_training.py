@@ -165,7 +165,8 @@ def test_the_line_is_the_mean_of_neighbouring_losses(figure, logarithmic):
 def test_points_stand_at_their_steps(figure):
     places = figure.evaluate(PLACES)
     across, off = scale(places["steps"])
-    assert [step for step, _ in places["steps"]] == [0, 500, 1000, 1500, 2000]
+    names = figure.locator(".fs-steps span").all_inner_texts()
+    assert names == ["step 0", "500", "1,000", "1,500", "2,000"]
     assert off < 0.1
     np.testing.assert_allclose(places["columns"], across(STEPS), atol=0.1)
 
@@ -385,6 +386,7 @@ def test_a_duration_is_in_the_unit_that_fits(seconds, words):
     ("entries", "floor", "words"),
     [
         (ENTRIES, 0.0, "the floor is 0.0, expected bits per character above 0"),
+        (ENTRIES, -0.1, "the floor is -0.1"),
         (ENTRIES, math.nan, "the floor is nan"),
         (ENTRIES, None, "the floor is None"),
         ([], FLOOR, "no entry has bits_per_character"),

@@ -129,8 +129,9 @@ def test_their_folder_loads_with_their_logits_and_all_gradients(made_by_them):
 
 def test_their_tokenizer_reads_alike(made_by_them):
     _, encoding = load(made_by_them)
-    paths = [str(made_by_them / name) for name in ("vocab.json", "merges.txt")]
-    other = GPT2Tokenizer(*paths, unk_token=None)
+    vocab = json.loads((made_by_them / "vocab.json").read_text())
+    _, *lines = (made_by_them / "merges.txt").read_text().splitlines()
+    other = GPT2Tokenizer(vocab, [tuple(line.split()) for line in lines])
     text = TEXT + "what it has not read: 안녕히 가세요, 42!"
     assert encoding.encode_ordinary(text) == other.encode(text)
     assert encoding.encode(END_OF_TEXT, allowed_special="all") == [289]
@@ -391,6 +392,11 @@ def cut_off(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(data[:-100])
 
 
+def cut_short(folder: Path) -> None:
+    lines = (folder / "merges.txt").read_text().splitlines()
+    (folder / "merges.txt").write_text("\n".join(lines[:-1]))
+
+
 def a_folder(name: str):
     def spoil(folder: Path) -> None:
         (folder / name).unlink()
@@ -529,8 +535,8 @@ def test_what_no_weight_depends_on_may_be_changed(ours):
         (has("vocab.json", None), "has no vocabulary: put vocab.json and merges.txt"),
         (has("vocab.json", "[1]"), "vocab.json is no JSON table of tokens"),
         (has("merges.txt", "q q\n"), "merges.txt and .*vocab.json do not belong toget"),
-        (has("merges.txt", ""), "'th' in .*vocab.json is in no line of .*merges.txt"),
-        (has("merges.txt", "t h\n"), "'the' in .*vocab.json is in no line of .*merges"),
+        (has("merges.txt", ""), "'Ġt' in .*vocab.json is in no line of .*merges.txt"),
+        (cut_short, "in .*vocab.json is in no line of .*merges.txt, and does not look"),
     ],
 )
 def test_a_spoiled_folder_of_theirs_is_refused_in_one_line(theirs, spoil, words):
