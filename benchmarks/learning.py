@@ -24,10 +24,12 @@ from pathlib import Path
 from course import records, training
 from course.training import Settings
 
-STEPS = 300
-ADAMW = Settings(steps=STEPS, optimizer="adamw", warmup=30, lowest=0.1)
+STEPS, ROWS = 600, 8
+ADAMW = Settings(
+    steps=STEPS, rows=ROWS, optimizer="adamw", warmup=STEPS // 10, lowest=0.1
+)
 ADAMW_RATES = (0.002, 0.004, 0.006, 0.008, 0.016)
-MUON = Settings(steps=int(0.4 * STEPS), warmup=12)
+MUON = Settings(steps=int(0.4 * STEPS), rows=ROWS, warmup=STEPS // 25)
 MUON_RATES = (0.01, 0.02, 0.03, 0.04)
 
 SHAKESPEARE = Settings(

@@ -56,8 +56,8 @@ class Settings:
 
     source: str = "stories"
     size: str = "tiny"
-    steps: int = 2400
-    rows: int = 16
+    steps: int = 4800
+    rows: int = 8
     pieces: int = 1
     layers: int | None = None
     width: int | None = None
@@ -67,7 +67,7 @@ class Settings:
     optimizer: str = "muon"
     rate: float = 0.02
     weight_decay: float = 0.1
-    warmup: int = 100
+    warmup: int = 200
     lowest: float = 0.0
     clip: float = 1.0
     dropout: float = 0.0

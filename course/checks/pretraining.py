@@ -1032,8 +1032,12 @@ def training_step() -> Iterator[Case]:
             lambda model: model.head.weight.register_hook(lambda g: g.abs() / 0),
         ),
         (
-            "the gradient is NaN: a FloatingPointError",
-            lambda model: model.table.weight.register_hook(lambda g: g * math.nan),
+            "the loss is infinite, its gradient is not: a FloatingPointError",
+            lambda model: model.head.register_forward_hook(
+                lambda module, inputs, output: output.index_fill(
+                    -1, torch.tensor([2]), -math.inf
+                )
+            ),
         ),
     ):
         yield Case(
