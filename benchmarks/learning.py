@@ -26,11 +26,18 @@ from course.training import Settings
 
 STEPS, ROWS = 600, 8
 ADAMW = Settings(
-    steps=STEPS, rows=ROWS, optimizer="adamw", warmup=STEPS // 10, lowest=0.1
+    "stories:10000000",
+    steps=STEPS,
+    rows=ROWS,
+    optimizer="adamw",
+    warmup=STEPS // 10,
+    lowest=0.1,
 )
-ADAMW_RATES = (0.002, 0.004, 0.006, 0.008, 0.016)
-MUON = Settings(steps=int(0.4 * STEPS), rows=ROWS, warmup=STEPS // 25)
-MUON_RATES = (0.01, 0.02, 0.03, 0.04)
+ADAMW_RATES = (0.002, 0.004, 0.008, 0.016)
+MUON = Settings(
+    "stories:10000000", steps=int(0.4 * STEPS), rows=ROWS, warmup=STEPS // 25
+)
+MUON_RATES = (0.015, 0.02, 0.03)
 
 SHAKESPEARE = Settings(
     steps=1000, rows=12, context=64, vocab_size=256, warmup=50, weight_decay=0.1

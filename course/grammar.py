@@ -117,6 +117,9 @@ class Plot:
 class Grammar:
     """Plots, the rules they use, and the facts they draw.
 
+    A fact in `loose` may have another value at each mention: a text is then followed,
+    too, that contradicts itself there. Only `allows` and `reach` make use of it.
+
     Raises:
         GrammarError: if a rule, a fact or a form is not there, or a bracket is open.
     """
@@ -124,6 +127,7 @@ class Grammar:
     plots: tuple[Plot, ...]
     facts: Mapping[str, Fact]
     rules: Mapping[str, str] = field(default_factory=dict)
+    loose: frozenset[str] = frozenset()
     root: Choice = field(init=False)
 
     def __post_init__(self) -> None:
@@ -287,6 +291,12 @@ def derivations(grammar: Grammar, text: str) -> Iterator[Derivation]:
                 yield bits + facts - math.log2(p), plot, values
 
 
+def allows(grammar: Grammar, text: str) -> bool:
+    """Whether this is a whole text of the grammar."""
+    readings = _read(grammar, grammar.root, text, [(0, 0.0, {})])
+    return any(at == len(text) for at, *_ in readings)
+
+
 def reach(grammar: Grammar, text: str) -> int:
     """How many characters of `text` some text of the grammar begins with."""
     watched = _Watched(text)
@@ -348,6 +358,11 @@ def _told_at(grammar: Grammar, slot: Slot, text: str, state: State) -> Iterator[
     at, bits, possible = state
     fact = grammar.facts[slot.fact]
     by_word = fact.by_word[slot.form]
+    if slot.fact in grammar.loose:
+        for word in by_word:
+            if text.startswith(word, at):
+                yield at + len(word), bits, possible
+        return
     known = possible.get(slot.fact)
     for word in (
         by_word

@@ -46,25 +46,58 @@ def test_its_loss_is_that_of_the_card_and_near_the_floor(shipped):
     assert MADE["floor"] == pytest.approx(corpus.floor(), abs=1e-4)
 
 
-def test_nine_of_ten_stories_that_it_writes_keep_all_rules(shipped):
-    right = ship.right_stories(*shipped, ship.STORIES)
-    assert right == pytest.approx(MADE["right"], abs=0.02)  # other sums, other words
-    assert right >= 0.9
+def test_nine_of_ten_stories_that_it_writes_hold_together(shipped):
+    found = ship.right_stories(*shipped, ship.COUNT)
+    for name, share in found.items():
+        # Sums in another order, on another machine, are other words.
+        assert share == pytest.approx(MADE[name], abs=0.03), name
+    assert found["hold_together"] >= 0.9
 
 
-def test_a_story_with_one_wrong_name_is_not_right():
-    story = next(corpus.stories(seed=2)).text
-    assert ship.is_right(story)
-    names = re.findall(r"\b[A-Z][a-z]{2,}\b", story)
-    name = max(set(names), key=names.count)
-    assert not ship.is_right(story.replace(name, "Bartholomew", 1))
-    assert not ship.is_right(story[:-20])
-    assert not ship.is_right(story + story)
+def test_a_story_of_the_corpus_is_right():
+    for story in islice(corpus.stories(seed=2), 60):
+        assert ship.is_right(story.text)
+        assert ship.holds_together(story.text)
+
+
+def test_a_wrong_name_or_pronoun_or_place_tears_a_story():
+    """Each is exchanged at its last mention, for another of the same kind."""
+    others = {
+        "said she": "said he",
+        "said he": "said she",
+        "under the bed": "in the teapot",
+    }
+    names = "Mina", "Tom", "Ada", "Omar", "Rosa", "Jun", "Suji", "Kofi", "Hana"
+    others |= {f"{name} ": "Pavel " for name in names}
+    torn = dict.fromkeys(others, 0)
+    for story in islice(corpus.stories(seed=2), 300):
+        for told, other in others.items():
+            before, here, after = story.text.rpartition(told)
+            if here and told in before and other not in story.text:
+                torn[told] += not ship.holds_together(before + other + after)
+        assert not ship.holds_together(story.text[:-20])
+        assert not ship.holds_together(f"{story.text} {story.text}")
+    assert sum(torn.values()) > 100, torn
+    assert torn["under the bed"] > 0
+
+
+def test_a_wrong_number_makes_a_story_wrong_but_does_not_tear_it():
+    number = re.compile(r"(?<=the other )(two|three|four|five|six)\b")
+    tried = 0
+    for story in islice(corpus.stories(seed=2), 300):
+        found = number.search(story.text)
+        if found:
+            tried += 1
+            wrong = number.sub("four" if found[0] != "four" else "five", story.text)
+            assert not ship.is_right(wrong)
+            assert ship.holds_together(wrong)
+    assert tried > 10
 
 
 def test_the_card_tells_what_was_measured():
     assert f"{MADE['bits_per_character']:.4f} bits per character" in CARD
-    assert f"{MADE['right']:.1%}" in CARD
+    assert f"{MADE['hold_together']:.1%}" in CARD
+    assert f"{MADE['right_to_the_last_word']:.1%}" in CARD
     assert MADE["command"] in CARD
     assert "license: mit" in CARD
     assert f"{MADE['tokens']:,} tokens" in CARD
