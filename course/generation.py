@@ -183,7 +183,7 @@ def _stream(
     generator: torch.Generator | None,
 ) -> Iterator[Tensor]:
     prompt = ids.shape[1]
-    ids = torch.cat([ids.long(), ids.new_empty(len(ids), steps).long()], dim=1)
+    ids = torch.cat([ids, ids.new_empty(len(ids), steps)], dim=1)  # room for all
     begin = max(0, prompt - cache.context)  # of what is read: its position is 0
     for end in range(prompt, prompt + steps):
         if end - begin > cache.context:

@@ -14,7 +14,7 @@ from itertools import pairwise
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
@@ -403,6 +403,8 @@ def test_a_character_comes_whole_and_as_soon_as_it_is(text, places):
     st.text("ab\n", min_size=1, max_size=4),
     st.lists(st.integers(0, 12), max_size=6),
 )
+@example("aab", "aab", [2])  # both `aa` and its last letter may begin the stop
+@example("abaab", "ab\n", [3])
 def test_a_text_ends_before_its_stop_wherever_it_is_cut(text, stop, places):
     pieces = [piece.decode() for piece in cut(text.encode(), places)]
     fed: list[str] = []
