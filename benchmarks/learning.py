@@ -40,7 +40,13 @@ MUON = Settings(
 MUON_RATES = (0.015, 0.02, 0.03)
 
 SHAKESPEARE = Settings(
-    steps=1000, rows=12, context=64, vocab_size=256, warmup=50, weight_decay=0.1
+    steps=1000,
+    rows=12,
+    rate=0.02,
+    context=64,
+    vocab_size=256,
+    warmup=50,
+    weight_decay=0.1,
 )
 
 

@@ -26,7 +26,13 @@ BUDGETS = (1.5e12, 6e12)
 def settings_for(layers: int, width: int, budget: float) -> Settings:
     """As many steps as the budget pays for."""
     size = Settings(
-        "stories:10000000", layers=layers, width=width, heads=width // 32, steps=1000
+        "stories:10000000",
+        layers=layers,
+        width=width,
+        heads=width // 32,
+        steps=1000,
+        rows=8,
+        rate=0.02,
     )
     config = size.config()
     per_token = 3 * forward_flops(config, config.n_positions)

@@ -56,8 +56,8 @@ class Settings:
 
     source: str = "stories"
     size: str = "tiny"
-    steps: int = 4800
-    rows: int = 8
+    steps: int = 2400
+    rows: int = 16
     pieces: int = 1
     layers: int | None = None
     width: int | None = None
@@ -65,9 +65,9 @@ class Settings:
     context: int | None = None
     vocab_size: int | None = None
     optimizer: str = "muon"
-    rate: float = 0.02
+    rate: float = 0.01
     weight_decay: float = 0.1
-    warmup: int = 200
+    warmup: int = 100
     lowest: float = 0.0
     clip: float = 1.0
     dropout: float = 0.0

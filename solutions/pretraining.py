@@ -44,7 +44,8 @@ def next_token_loss(model: Callable[[Tensor], Tensor], ids: Tensor) -> Tensor:
 
     The model reads all tokens but the last, and is asked for all but the first. A row
     that is shorter than the others ends in `NOTHING`; what stands there is not asked.
-    The loss is computed in at least float32, whatever the model's numbers are.
+    The loss is computed in at least float32, whatever the model's numbers are. If
+    nothing is asked at all it is 0 / 0, which is NaN.
 
     Args:
         model: maps ids (B, T) to logits (B, T, V).
@@ -78,7 +79,7 @@ def learning_rate(
     [0.5, 1.0, 1.0, 0.854, 0.5, 0.146, 0.0]
 
     Raises:
-        ValueError: if the warmup is longer than the run.
+        ValueError: if the warmup is negative, or longer than the run.
 
     Source: the cosine, Loshchilov and Hutter 2017, "SGDR", arXiv:1608.03983; after a
     linear warmup, Radford et al. 2018, section 4.1.
@@ -128,23 +129,27 @@ def training_step(
     long. Afterwards no gradient is left behind.
 
     Raises:
+        ValueError: if nothing is asked.
         FloatingPointError: if the loss or the gradient is not finite; the weights are
             as they were before.
 
     Source: for clipping, Pascanu et al. 2013, section 3.2.
     """
     asked = [int((part[:, 1:] != NOTHING).sum()) for part in parts]
+    if not sum(asked):
+        raise ValueError("no token is asked in this batch: there is nothing to learn")
     total = torch.zeros((), device=parts[0].device)
     for part, targets in zip(parts, asked, strict=True):
-        loss = next_token_loss(model, part) * (targets / sum(asked))
-        loss.backward()
-        total = total + loss.detach()
+        if targets:
+            loss = next_token_loss(model, part) * (targets / sum(asked))
+            loss.backward()
+            total = total + loss.detach()
     length = nn.utils.clip_grad_norm_(model.parameters(), clip)
     finite = bool(torch.isfinite(total + length))
-    for optimizer in optimizers:
-        if finite:
+    if finite:
+        for optimizer in optimizers:
             optimizer.step()
-        optimizer.zero_grad()
+    model.zero_grad()
     if not finite:
         raise FloatingPointError(f"loss {total.item()}, gradient {length.item()}")
     return total
@@ -164,11 +169,14 @@ def evaluate(model: nn.Module, batches: Iterable[Tensor]) -> tuple[float, int]:
     training = model.training
     model.eval()
     nats, tokens = 0.0, 0
-    for ids in batches:  # (B, T + 1)
-        asked = int((ids[:, 1:] != NOTHING).sum())
-        nats += next_token_loss(model, ids).item() * asked if asked else 0.0
-        tokens += asked
-    model.train(training)
+    try:
+        for ids in batches:  # (B, T + 1)
+            asked = int((ids[:, 1:] != NOTHING).sum())
+            if asked:
+                nats += next_token_loss(model, ids).item() * asked
+                tokens += asked
+    finally:
+        model.train(training)
     if not tokens:
         raise ValueError("no token is asked: give at least one batch")
     return nats / tokens, tokens
@@ -246,7 +254,8 @@ class Muon(Optimizer):
         """`matrices`: parameters (M, N), or groups of them.
 
         Raises:
-            ValueError: if a parameter is no matrix.
+            ValueError: if a parameter is no matrix, or its rows do not make so many
+                pieces.
         """
         settings = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         super().__init__(matrices, {**settings, "pieces": 1})
@@ -254,6 +263,10 @@ class Muon(Optimizer):
             for weight in group["params"]:
                 if weight.dim() != 2:
                     raise ValueError(f"Muon got {tuple(weight.shape)}, not a matrix")
+                if len(weight) % group["pieces"]:
+                    raise ValueError(
+                        f"{len(weight)} rows do not make {group['pieces']} pieces"
+                    )
 
     @torch.no_grad()
     def step(self) -> None:

@@ -245,6 +245,15 @@ def test_the_cut_into_parts_does_not_matter(clip):
     assert_close(loss, their_loss(as_transformers(start), BATCH).detach())
 
 
+def test_a_part_in_which_nothing_is_asked_changes_nothing():
+    whole, cut = gpt(), gpt()
+    parts = BATCH, ended(tokens(2, 4), 1, 1)
+    loss = training_step(whole, [BATCH], [SGD(whole.parameters(), 0.5)])
+    other = training_step(cut, parts, [SGD(cut.parameters(), 0.5)])
+    assert_close(other, loss, rtol=0, atol=0)
+    assert_close(parameters_of(cut), parameters_of(whole), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("clip", [1e-3, 0.7, 1e6])
 def test_the_step_is_no_longer_than_the_clipped_gradient(clip):
     model = gpt()
@@ -280,7 +289,7 @@ def test_the_clip_is_1_unless_given(step):
 def test_nothing_is_left_behind():
     model = gpt()
     halves = list(model.parameters())[:5], list(model.parameters())[5:]
-    loss = training_step(model, [BATCH, BATCH], [AdamW(half) for half in halves])
+    loss = training_step(model, [BATCH, BATCH], [AdamW(half) for half in halves[:1]])
     assert not loss.requires_grad
     assert loss.shape == ()
     assert all(p.grad is None or not p.grad.any() for p in model.parameters())
@@ -807,6 +816,15 @@ def test_both_ways_learn_a_text_by_heart(muon):
             lambda: evaluate(gpt(), [ended(tokens(2, 4), 1, 1)]),
             "no token is asked",
         ),
+        (lambda: training_step(gpt(), [], []), "no token is asked in this batch"),
+        (
+            lambda: training_step(gpt(), [ended(tokens(2, 4), 1, 1)], []),
+            "no token is asked in this batch",
+        ),
+        (
+            lambda: Muon([{"params": [torch.zeros(7, 2)], "pieces": 3}], 0.1),
+            "7 rows do not make 3 pieces",
+        ),
         (lambda: Muon([torch.zeros(3)], 0.1), r"Muon got \(3,\), not a matrix"),
         (
             lambda: Muon([{"params": [torch.zeros(2, 3, 4)]}], 0.1),
@@ -824,6 +842,13 @@ def test_the_mode_is_restored_before_a_refusal():
     model = gpt().train()
     with pytest.raises(ValueError, match="no token is asked"):
         evaluate(model, [])
+    assert model.training
+
+
+def test_the_mode_is_restored_when_a_batch_is_too_long():
+    model = gpt().train()
+    with pytest.raises(ValueError, match="do not fit the context"):
+        evaluate(model, [tokens(1, 500)])
     assert model.training
 
 

@@ -456,7 +456,7 @@ def _zoo() -> nn.Module:
     model.positions = nn.Embedding(3, 5)
     model.norm = nn.LayerNorm(5)
     model.inner = nn.Linear(5, 11)
-    model.bias = nn.Parameter(torch.zeros(3, 3))  # a table of attention's
+    model.bias = nn.Parameter(torch.zeros(3, 3))  # as attention may have one
     model.weights = nn.Parameter(torch.ones(11))
     return model
 
@@ -485,7 +485,7 @@ def _images() -> nn.Module:
     return model
 
 
-def _grouped(answer: Callable, make: Callable, weight_decay: float) -> list:
+def _grouped(answer: Callable, make: Callable, weight_decay: float) -> list | None:
     """What the answer returns, with the names of the parameters in place of them.
 
     Raises:
@@ -637,9 +637,10 @@ PARTS = (
     torch.tensor([[4, 4, 1, 6], [0, 5, 2, 3]]),  # 6,
     torch.tensor([[6, 2, 5] + 5 * [NOTHING]]),  # and 2, at 7 places
 )
-Gradient = dict[str, Tensor]
 RATES = {"table": 0.5, "head": 0.2}
 """Each half of the model has an optimizer of its own, with this learning rate."""
+
+Gradient = dict[str, Tensor]
 
 
 class _Model(nn.Module):
@@ -807,7 +808,7 @@ def _trained(answer: Callable, parts: Sequence[Tensor], *clip: float) -> dict:
         if value.grad is not None and bool(value.grad.any()):
             raise Complaint(
                 f"`{name}` still has a gradient after the step; the next batch would "
-                "add its own to it. Call `zero_grad()` of each optimizer at the end."
+                "add its own to it. Call `model.zero_grad()` at the end."
             )
     if not isinstance(loss, Tensor):
         raise Complaint("Return the loss, a tensor of shape ().")
