@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from course import records
 from course.generation import write
 from solutions.gpt_block import GPT, PRESETS, to_gpt2
 
@@ -37,13 +38,15 @@ def main() -> None:
     if hasattr(os, "getloadavg"):
         print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     print("size    layers  width  heads     ours   transformers   ratio")
-    for name, result in measure().items():
+    results = measure()
+    for name, result in results.items():
         config = PRESETS[name]
         print(
             f"{name:8}{config.n_layer:5}{config.n_embd:8}{config.n_head:6}"
             f"{result['ours_tokens_per_second']:10.0f}"
             f"{result['transformers_tokens_per_second']:13.0f}{result['ratio']:11.2f}"
         )
+    print(records.keep("generation", results))
 
 
 def measure(rounds: int = ROUNDS) -> dict[str, dict[str, float]]:
@@ -58,9 +61,9 @@ def measure(rounds: int = ROUNDS) -> dict[str, dict[str, float]]:
         assert torch.equal(ours(), theirs()), f"{name}: the tokens differ"  # warms up
         a, b = in_turn(ours, theirs, rounds=rounds)
         results[name] = {
-            "ours_tokens_per_second": TOKENS / a,
-            "transformers_tokens_per_second": TOKENS / b,
-            "ratio": b / a,
+            "ours_tokens_per_second": round(TOKENS / a, 1),
+            "transformers_tokens_per_second": round(TOKENS / b, 1),
+            "ratio": round(b / a, 3),
         }
     return results
 

@@ -57,7 +57,9 @@ def machine() -> str:
     """What computes here, in one line."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    used = "1 thread" if threads == 1 else f"{threads} threads"
+    return f"{_processor()}, {os.cpu_count()} cores, {used}"
 
 
 def _processor() -> str:

@@ -36,9 +36,9 @@ pipeline_tag: text-generation
 
 # The GPT of Five Sundays
 
-A GPT-2 of {parameters:,} parameters: {layers} layers, {width} channels, {heads}
-heads, a context of {context} tokens, a vocabulary of {vocab_size:,}. It writes the
-small stories of the course's corpus, and nothing else.
+A GPT-2 of {parameters:,} parameters: {layers} layers, {width} channels, {heads} heads,
+a context of {context} tokens, a vocabulary of {vocab_size:,}. It writes the small
+stories of the course's corpus, and nothing else.
 
 - **Data.** Stories of the grammar in `course/stories.py`, seed 1; {tokens:,} tokens
   were drawn. No text from elsewhere: no person's words, no personal data.
@@ -48,7 +48,7 @@ small stories of the course's corpus, and nothing else.
   entropy floor, below which no model comes, is {floor:.4f}: it is {above:.1f} % above.
 - **Its own stories.** Of {stories} that it wrote at temperature 1, {hold_together:.1%}
   have names, pronouns and the hidden object right throughout;
-  {right_to_the_last_word:.1%} are right to the last word. Many others get a sum wrong.
+  {right_to_the_last_word:.1%} are right to the last word, numbers and relatives too.
 - **Limits.** It knows the words of the stories only. Whatever else it is given, it goes
   on with as if it were one. It is made for learning, and good for nothing else.
 - **Licence.** MIT, as the course.

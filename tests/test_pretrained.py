@@ -13,6 +13,7 @@ import huggingface_hub
 import pytest
 import torch
 from huggingface_hub import errors
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.testing import assert_close
@@ -144,6 +145,18 @@ def test_our_folder_loads_in_transformers_with_our_logits(made_by_us):
     logits = other.double().eval()(ids()).logits
     assert_close(logits, model(ids()), rtol=0, atol=1e-12)
     assert (other.config.bos_token_id, other.config.eos_token_id) == (None, None)
+
+
+def test_our_config_has_the_fields_of_the_published_ones(made_by_us):
+    config = json.loads((made_by_us / "config.json").read_text())
+    assert config["architectures"] == ["GPT2LMHeadModel"]
+    assert config["model_type"] == "gpt2"
+    assert config["activation_function"] == "gelu_new"
+    assert config["n_inner"] is None
+    assert config["tie_word_embeddings"] is True
+    assert config.items() >= vars(SIZES).items()
+    with safe_open(made_by_us / "model.safetensors", "pt") as file:
+        assert file.metadata()["format"] == "pt"  # some versions ask for it
 
 
 @pytest.mark.parametrize(
@@ -431,6 +444,7 @@ SPOILED = [
     (says(n_head=3), "config.json: n_head 3 does not divide n_embd 8"),
     (says(layer_norm_epsilon=None), "layer_norm_epsilon null, expected a number"),
     (says(layer_norm_epsilon=float("nan")), "layer_norm_epsilon NaN, expected a num"),
+    (says(layer_norm_epsilon=float("inf")), "layer_norm_epsilon Infinity, expected a"),
     (says(layer_norm_epsilon=-1e-5), "layer_norm_epsilon -1e-05, expected a number of"),
     (says(attn_pdrop=1.5), "config.json: attn_pdrop is 1.5, expected 0 to 1"),
     (says(n_layer=10**9), "model.safetensors holds 4,176 numbers, but .* has 87"),

@@ -23,7 +23,7 @@ def test_a_record_says_where_it_comes_from(folder):
     assert record["results"] == {"ratio": 1.5}
     assert record["command"] == "python -m benchmarks.speed"
     assert record["versions"]["torch"] == torch.__version__.split("+")[0]
-    assert f"{torch.get_num_threads()} threads" in record["machine"]
+    assert f"{torch.get_num_threads()} thread" in record["machine"]
     assert record["commit"] == "unknown"  # this folder is in no repository
 
 
