@@ -101,7 +101,8 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
     more, token and position tables too, and then biases and the gains of norms. Each
     parameter is in one group, once; those that need no gradient are left out.
 
-    Source: what GPT-2's successors do, among them Brown et al. 2020 and nanoGPT.
+    Source: Radford et al. 2018, section 4.1, for what decays; by the number of axes,
+    as many training programs tell it, nanoGPT among them.
     """
     learned = [p for p in model.parameters() if p.requires_grad]
     return [
@@ -234,7 +235,8 @@ class Muon(Optimizer):
 
     A gradient is often a few large directions and many small ones. AdamW follows the
     large ones; here all count alike. The factor gives each number of the update a size
-    of about 0.2, AdamW's usual size, so that one learning rate serves both.
+    of about 0.2, near the 0.2 to 0.4 that AdamW's usually have, so that one learning
+    rate serves both.
 
     For matrices (M, N) only: embeddings, biases and norms belong to AdamW. A group may
     say `pieces=3` where a parameter is three matrices, one below another, as `qkv` is:
