@@ -368,8 +368,9 @@ def before(pieces: Iterable[str], stop: str) -> Iterator[str]:
 
 
 def run(
-    where: str | Path | None = None,
     prompt: str = "",
+    *,
+    where: str | Path | None = None,
     tokens: int = 200,
     temperature: float = 1.0,
     top_k: int | None = None,

@@ -531,7 +531,7 @@ def expected(folder, prompt: str, **settings) -> str:
 
 
 def test_it_prints_the_prompt_and_what_comes_after_it(folder, capsys):
-    run(folder, "the cat", tokens=9, seed=4, temperature=0.7, top_k=9, top_p=0.9)
+    run("the cat", where=folder, tokens=9, seed=4, temperature=0.7, top_k=9, top_p=0.9)
     settings = {"temperature": 0.7, "top_k": 9, "top_p": 0.9}
     text = expected(folder, "the cat", tokens=9, seed=4, **settings)
     assert capsys.readouterr() == (text + "\n", "")
@@ -539,7 +539,7 @@ def test_it_prints_the_prompt_and_what_comes_after_it(folder, capsys):
 
 
 def test_it_prints_as_many_texts_as_asked_for(folder, capsys):
-    run(folder, tokens=9, seed=4, count=3)
+    run(where=folder, tokens=9, seed=4, count=3)
     texts = [expected(folder, "", tokens=9, seed=4 + number) for number in range(3)]
     assert capsys.readouterr().out == "\n\n".join(texts) + "\n"
     assert len(set(texts)) == 3
@@ -547,7 +547,7 @@ def test_it_prints_as_many_texts_as_asked_for(folder, capsys):
 
 def test_it_stops_where_it_is_told_to(folder, capsys, scripted):
     scripted(*b"one.\n\ntwo.")
-    run(folder, "A ", stop="\n\n")
+    run("A ", where=folder, stop="\n\n")
     assert capsys.readouterr().out == "A one.\n"
 
 
@@ -567,7 +567,7 @@ def test_it_shows_each_piece_at_once(folder, monkeypatch):
 
     monkeypatch.setattr(generation, "text", pieces)
     monkeypatch.setattr(sys, "stdout", screen)
-    run(folder, "A ")
+    run("A ", where=folder)
     assert seen == ["A ", "A one"]
     assert screen.shown == "A one two\n"
 
@@ -576,7 +576,7 @@ def test_a_prompt_longer_than_the_context_is_cut_and_it_says_so(folder, capsys):
     prompt = "the cat and the hat and the cat"
     ids = ENCODING.encode(prompt)
     assert len(ids) > 16
-    run(folder, prompt, tokens=12, seed=3)
+    run(prompt, where=folder, tokens=12, seed=3)
     out, err = capsys.readouterr()
     assert err == f"The prompt has {len(ids)} tokens: the model sees the last 16.\n"
     model, _ = pretrained.load(folder)
@@ -615,7 +615,9 @@ def test_impossible_settings_are_refused_before_the_model_is_read(monkeypatch):
 
 
 def test_ctrl_c_ends_the_line_and_the_program(folder):
-    code = f"from course.generation import run; run({str(folder)!r}, tokens=10**6)"
+    code = (
+        f"from course.generation import run; run(where={str(folder)!r}, tokens=10**6)"
+    )
     program = subprocess.Popen(
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,
