@@ -308,9 +308,9 @@ def text(
 def prompt_ids(prompt: str, encoding: tiktoken.Encoding) -> list[int]:
     """The tokens that the model is given; at least one.
 
-    No prompt is the beginning of a document: `<|endoftext|>`, or, if the encoding has
-    no such token, what stands before a story of the course, "\\n". In a prompt, the
-    name of a special token is plain text.
+    No prompt is the beginning of a document, `<|endoftext|>`. If the encoding has no
+    such token, a text begins as a story of the course does, after a "\\n", with or
+    without a prompt. In a prompt, the name of a special token is plain text.
 
     Raises:
         ValueError: if the prompt is no Unicode, as after a byte that is no UTF-8.
@@ -322,9 +322,11 @@ def prompt_ids(prompt: str, encoding: tiktoken.Encoding) -> list[int]:
             f"character {error.start} of the prompt is {prompt[error.start]!r}, half a "
             "surrogate pair and no character; give the prompt as UTF-8"
         ) from None
-    if not prompt and END_OF_TEXT in encoding.special_tokens_set:
+    if END_OF_TEXT not in encoding.special_tokens_set:
+        return encoding.encode_ordinary(START + prompt.removeprefix(START))
+    if not prompt:
         return [encoding.encode_single_token(END_OF_TEXT)]
-    return encoding.encode_ordinary(prompt or START)
+    return encoding.encode_ordinary(prompt)
 
 
 def characters(chunks: Iterable[bytes]) -> Iterator[str]:

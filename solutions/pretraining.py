@@ -131,6 +131,7 @@ def training_step(
 
     Raises:
         ValueError: if nothing is asked.
+
         FloatingPointError: if the loss or the gradient is not finite; the weights are
             as they were before.
 

@@ -488,6 +488,8 @@ def test_the_same_seed_writes_the_same_text():
 def test_an_empty_prompt_is_the_beginning_of_a_document():
     assert prompt_ids("", ENCODING) == [RANKS[b"\n"]]
     assert prompt_ids("", SPECIAL) == [262]
+    for prompt in "the cat", "\nthe cat":  # a story begins after the end of a line
+        assert prompt_ids(prompt, ENCODING) == ENCODING.encode("\nthe cat")
     assert prompt_ids("the cat", SPECIAL) == ENCODING.encode("the cat")
 
 
