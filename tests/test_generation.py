@@ -450,7 +450,7 @@ def pieces_of(prompt: str = "", encoding=ENCODING, **settings) -> list[str]:
 def test_the_text_is_that_of_transformers_tokens(prompt):
     """Beyond the context, and of bytes that are often no UTF-8."""
     model = shaken(TEXTS)
-    given = torch.tensor([ENCODING.encode(prompt or "\n")])
+    given = torch.tensor([ENCODING.encode("\n" + prompt)])
     ids = continued(theirs(model), given, 40, seeded(6))[0, given.shape[1] :]
     text = "".join(generation.text(model, ENCODING, prompt, tokens=40, seed=6))
     assert text == decoded(ids)
@@ -576,7 +576,7 @@ def test_it_shows_each_piece_at_once(folder, monkeypatch):
 
 def test_a_prompt_longer_than_the_context_is_cut_and_it_says_so(folder, capsys):
     prompt = "the cat and the hat and the cat"
-    ids = ENCODING.encode(prompt)
+    ids = ENCODING.encode("\n" + prompt)
     assert len(ids) > 16
     run(prompt, where=folder, tokens=12, seed=3)
     out, err = capsys.readouterr()
