@@ -6,7 +6,6 @@ import json
 import math
 import multiprocessing
 import os
-import random
 import resource
 import signal
 import socket
@@ -25,6 +24,7 @@ from course.cli import app
 from course.notebooks import ROOT
 from course.processes import Machine
 from course.training import Settings, TrainingError, read_log
+from solutions.pretraining import Muon
 
 SMALL = Settings(
     source="stories:30000",
@@ -186,23 +186,57 @@ def test_a_run_that_is_done_only_tells_its_result_again(whole):
     )
 
 
+def killed_in_step(folder: Path, step: int, part: str) -> None:
+    """A run that is killed in a step: before it, or between its two optimizers."""
+    draw, turn, reached = training.Run._parts, Muon.step, 0
+
+    def drawn(run: training.Run, number: int) -> list[torch.Tensor]:
+        nonlocal reached
+        reached = number
+        if part == "before" and number == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return draw(run, number)
+
+    def turned(optimizer: Muon) -> None:
+        turn(optimizer)
+        if part == "between" and reached == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    training.Run._parts, Muon.step = drawn, turned
+    run(folder)
+
+
 def test_killed_again_and_again_it_ends_bit_for_bit_the_same(tmp_path, whole):
-    clock = random.Random(1)
-    kills = 0
-    for number in range(60):
-        process = FORKS.Process(target=run, args=(tmp_path,))
+    """With checkpoints after 4 and 8 steps, it comes back to them, and goes on."""
+    for step, part, kept in (
+        (0, "before", None),
+        (2, "between", None),
+        (5, "between", 4),
+        (4, "before", 4),
+        (7, "between", 4),
+        (8, "before", 8),
+        (11, "between", 8),
+    ):
+        process = FORKS.Process(target=killed_in_step, args=(tmp_path, step, part))
         process.start()
-        # The first ones may die while tokens are made, the later ones at any step. On a
-        # slow machine the later ones get more time, so that one comes to the end.
-        process.join(clock.uniform(0.2, 1.5) + 0.2 * number)
-        if process.exitcode is None:
-            os.kill(process.pid, signal.SIGKILL)
-            process.join()
-            kills += 1
-        if process.exitcode == 0:
-            break
-    assert kills >= 3, "the run was over before it was killed: make it longer"
-    assert process.exitcode == 0
+        process.join(60)
+        assert process.exitcode == -signal.SIGKILL
+        assert (tmp_path / CHECKPOINT).exists() == (kept is not None)
+        if kept:
+            assert steps_of(tmp_path) == kept
+    run(tmp_path)
+    same_end(tmp_path, whole)
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.5, 1.0, 1.5, 2.0])
+def test_killed_at_any_time_it_ends_bit_for_bit_the_same(tmp_path, whole, seconds):
+    """Where this hits depends on the machine: tokens, a step, a checkpoint, nothing."""
+    process = FORKS.Process(target=run, args=(tmp_path,))
+    process.start()
+    process.join(seconds)
+    process.kill()
+    process.join()
+    run(tmp_path)
     same_end(tmp_path, whole)
 
 
