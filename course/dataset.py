@@ -28,9 +28,10 @@ import tiktoken
 import torch
 from torch import Tensor
 
-from course import corpus
+from course import corpus, hub
 from course.corpus import CorpusError
 from course.files import write_atomically
+from course.hub import HubError
 from course.small_model import START
 from solutions.pretraining import NOTHING
 from solutions.tokens import load_ranks, save_ranks, to_tiktoken, train_bpe
@@ -223,16 +224,16 @@ def _open(folder: Path, made: dict) -> Dataset:
         (start,) = encoding.encode(START)
         rows = [[start, *row, start, start] for row in rows]
     return Dataset(
-        tokens,
-        rows,
+        tokens=tokens,
+        held_out=rows,
         # The first token of a row is given, not asked for.
-        sum(len(encoding.decode(row[1:])) for row in rows),
-        _begins(tokens, encoding) if stories else None,
-        encoding,
-        ranks,
-        made["characters"],
-        made["sha256"],
-        corpus.floor() if stories else None,
+        held_out_characters=sum(len(encoding.decode(row[1:])) for row in rows),
+        begins=_begins(tokens, encoding) if stories else None,
+        encoding=encoding,
+        ranks=ranks,
+        characters=made["characters"],
+        fingerprint=made["sha256"],
+        floor=corpus.floor() if stories else None,
     )
 
 
@@ -300,22 +301,12 @@ def _files(source: str) -> list[Path]:
 
 
 def _from_hub(source: str) -> Path:
-    from huggingface_hub import snapshot_download
-
     name = source.removeprefix("hub:")
+    texts = [f"*{suffix}" for suffix in SUFFIXES]
     try:
-        return Path(
-            snapshot_download(
-                name,
-                repo_type="dataset",
-                allow_patterns=[f"*{suffix}" for suffix in SUFFIXES],
-                ignore_patterns=["README.md"],
-            )
-        )
-    except Exception as error:  # the hub's many ways to say no
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        return hub.fetch(name, texts, "dataset", ignore_patterns="README.md")
+    except HubError as problem:
         raise CorpusError(
-            f"the data set {name} cannot be fetched "
-            f"({type(error).__name__}: {reason[:120]}); without a network, give the "
+            f"of the data set {name} there is nothing here, and {problem}; give the "
             "path of a text file, or `stories`"
         ) from None

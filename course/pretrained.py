@@ -28,7 +28,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from course import hub
 from course.files import write_atomically
+from course.hub import HubError
 from solutions.gpt_block import (
     GPT,
     GPTConfig,
@@ -184,22 +186,14 @@ def _folder(where: str | Path | None) -> Path:
 
 
 def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import RepositoryNotFoundError
-
-    files = [CONFIG, WEIGHTS, VOCABULARY, *GPT2_VOCABULARY]
     try:
-        return Path(snapshot_download(name, allow_patterns=files))
-    except RepositoryNotFoundError:
-        problem = "the Hugging Face hub has no such model that is open to you"
-    except Exception as error:  # the hub says no in many ways, as the network does
-        reason = str(error).strip().partition("\n")[0][:120]
-        kind = type(error).__name__
-        problem = f"it cannot be fetched from the Hugging Face hub ({kind}: {reason})"
-    raise PretrainedError(
-        f"there is no folder {name}, and {problem}; put the model's {CONFIG}, "
-        f"{WEIGHTS}, {' and '.join(GPT2_VOCABULARY)} into a folder and give that one"
-    )
+        return hub.fetch(name, [CONFIG, WEIGHTS, VOCABULARY, *GPT2_VOCABULARY])
+    except HubError as problem:
+        raise PretrainedError(
+            f"there is no folder {name}, and {problem}; put the model's {CONFIG}, "
+            f"{WEIGHTS}, {' and '.join(GPT2_VOCABULARY)} into a folder and give that "
+            "one"
+        ) from None
 
 
 # ---- what is in it ------------------------------------------------------------------

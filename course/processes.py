@@ -14,10 +14,6 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-)
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
@@ -68,13 +64,6 @@ class Machine:
             return DistributedDataParallel(model)
         return model
 
-    def weights(self, model: GPT) -> dict[str, Tensor]:
-        """All weights of it, in the memory of the CPU: every process has to ask."""
-        if self.sharded:
-            options = StateDictOptions(full_state_dict=True, cpu_offload=True)
-            return get_model_state_dict(model, options=options)
-        return {name: value.cpu() for name, value in model.state_dict().items()}
-
 
 @contextmanager
 def machine(device: str | None = None, sharded: bool = False) -> Iterator[Machine]:
@@ -88,9 +77,7 @@ def machine(device: str | None = None, sharded: bool = False) -> Iterator[Machin
         raise ValueError(
             "a part for each process needs several: torchrun --nproc-per-node 2 ..."
         )
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if place.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError("there is no CUDA device here: leave --device out, or use cpu")
+    place = _place(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if processes == 1:
         yield Machine(place)
         return
@@ -102,3 +89,14 @@ def machine(device: str | None = None, sharded: bool = False) -> Iterator[Machin
         yield Machine(place, dist.get_rank(), processes, sharded)
     finally:
         dist.destroy_process_group()
+
+
+def _place(device: str) -> torch.device:
+    try:
+        place = torch.device(device)
+        torch.zeros(1, device=place).item()  # what it cannot hold, it cannot train
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise ValueError(
+            f"there is no device {device!r} here: leave --device out, or use cpu"
+        ) from None
+    return place

@@ -21,6 +21,7 @@ import tiktoken
 from course import checkpoints, corpus, grammar, pretrained, records, small_gpt
 from course.files import write_atomically
 from course.stories import STORIES
+from course.training import Settings, read_log
 from solutions.gpt_block import GPT, gpt_parameters
 
 FILES = ("config.json", "vocabulary.txt", "model.safetensors", "log.jsonl")
@@ -103,8 +104,6 @@ def measured(model: GPT, encoding: tiktoken.Encoding) -> dict[str, Any]:
 
 def command_of(settings: dict[str, Any]) -> str:
     """The command that makes a run of these settings, defaults left out."""
-    from course.training import Settings
-
     usual = Settings()
     options = [
         f"--{name.replace('_', '-')} {value}"
@@ -118,7 +117,7 @@ def ship(run: Path, folder: Path = pretrained.FOLDER) -> dict[str, Any]:
     """Measure the model of a run and put it, with its card, into the folder."""
     _, about = checkpoints.read(run / "checkpoint.safetensors")
     model, encoding = pretrained.load(run)
-    entries = [json.loads(x) for x in (run / "log.jsonl").read_text().splitlines()]
+    entries = read_log(run / "log.jsonl")
     config, settings = model.config, about["settings"]
     made = {
         "command": command_of(settings),

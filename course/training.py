@@ -1,6 +1,6 @@
 """A training run in a folder: what `sundays train` does around the loop of the chapter.
 
-    result = train.run(Settings("stories", size="tiny"), Path("my-gpt"))
+    result = training.run(Settings("stories", size="tiny"), Path("my-gpt"))
 
 The folder holds the run and, at its end, the model:
 
@@ -12,7 +12,7 @@ The folder holds the run and, at its end, the model:
 The same call goes on where a run was stopped, by Ctrl+C, a kill or a power cut, and on
 a CPU it ends bit for bit as if it had not been. On CUDA the model is compiled and runs
 in bfloat16. Under `torchrun` the rows of each batch are shared out among the processes:
-each has the whole model (DDP), or, with `shard`, a part of it (FSDP2).
+each has the whole model (DDP), or, with `sharded`, a part of it (FSDP2).
 """
 
 from __future__ import annotations
@@ -37,10 +37,14 @@ from course.checkpoints import CheckpointError
 from course.fast import InBfloat16, build, keep_pages
 from course.files import write_atomically
 from course.processes import Machine, machine
-from solutions.gpt_block import GPT, PRESETS, GPTConfig
+from solutions.gpt_block import PRESETS, GPTConfig
 from solutions.pretraining import Plan, evaluate, optimizers, pretrain
 
 STORY_VOCABULARY = 1600
+"""At most 1,745 are possible: then every word of the stories is one token."""
+
+LARGEST_SEED = 2**40
+"""Each step has a seed of its own, made of this one; it must fit 64 bits."""
 
 
 class TrainingError(ValueError):
@@ -83,26 +87,23 @@ class Settings:
             raise TrainingError(
                 f"no size {self.size!r}: expected one of {', '.join(PRESETS)}"
             )
-        preset = PRESETS[self.size]
+        changed = {
+            "vocab_size": self.vocab_size,
+            "n_positions": self.context,
+            "n_layer": self.layers,
+            "n_embd": self.width,
+            "n_head": self.heads,
+        }
+        if self.vocab_size is None and self.source.split(":")[0] == "stories":
+            changed["vocab_size"] = STORY_VOCABULARY
+        given = {name: value for name, value in changed.items() if value is not None}
+        dropout = dict.fromkeys(
+            ("embd_pdrop", "attn_pdrop", "resid_pdrop"), self.dropout
+        )
         try:
-            return replace(
-                preset,
-                vocab_size=self.vocab_size or self._usual_vocabulary(preset),
-                n_positions=self.context or preset.n_positions,
-                n_layer=self.layers or preset.n_layer,
-                n_embd=self.width or preset.n_embd,
-                n_head=self.heads or preset.n_head,
-                embd_pdrop=self.dropout,
-                attn_pdrop=self.dropout,
-                resid_pdrop=self.dropout,
-            )
+            return replace(PRESETS[self.size], **given, **dropout)
         except ValueError as problem:
             raise TrainingError(str(problem)) from None
-
-    def _usual_vocabulary(self, preset: GPTConfig) -> int:
-        # After 1,745 tokens every word of the stories is one.
-        stories = self.source.split(":")[0] == "stories"
-        return STORY_VOCABULARY if stories else preset.vocab_size
 
     def plan(self) -> Plan:
         """What the loop does at which step."""
@@ -125,16 +126,23 @@ class Settings:
             )
         if not (math.isfinite(self.rate) and self.rate > 0):
             raise TrainingError(f"the rate is {self.rate}, expected more than 0")
+        if not self.clip > 0:
+            raise TrainingError(f"clip is {self.clip}, expected more than 0")
+        for name, most in ("weight_decay", 1), ("lowest", 1), ("seed", LARGEST_SEED):
+            if not 0 <= getattr(self, name) <= most:
+                raise TrainingError(
+                    f"{name} is {getattr(self, name)}, expected 0 to {most}"
+                )
         if not 0 <= self.warmup <= self.steps:
             raise TrainingError(
                 f"a warmup of {self.warmup} steps does not fit a run of {self.steps}"
             )
-        share = self.pieces * here.processes
         if here.sharded and self.optimizer == "muon":
             raise TrainingError(
                 "Muon turns whole matrices, and here each process has a part of them: "
                 "give --optimizer adamw"
             )
+        share = self.pieces * here.processes
         if self.rows % share:
             raise TrainingError(
                 f"{self.rows} rows cannot be shared out among {here.processes} "
@@ -363,10 +371,10 @@ class Run:
 
     def finish(self) -> None:
         """Write the model, as other programs read it."""
-        weights = self.here.weights(self.inner)
+        weights = checkpoints.state(self.inner, [])
         if self.here.leads:
-            model = GPT(self.config)
-            model.load_state_dict(weights)
+            model = build(self.config, self.settings.seed)
+            checkpoints.restore(model, [], weights)
             pretrained.save(self.folder, model, self.data.ranks)
         self.here.wait()
 

@@ -207,7 +207,8 @@ def test_a_data_set_that_cannot_be_reached_says_what_to_do(tmp_path, monkeypatch
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     said = refusal("hub:someone/something", tmp_path)
-    assert "someone/something cannot be fetched" in said
+    assert "of the data set someone/something there is nothing here" in said
+    assert "it cannot be fetched from the Hugging Face hub" in said
     assert "give the path of a text file" in said
 
 

@@ -295,8 +295,8 @@ def test_a_name_is_fetched_from_the_hub_with_the_needed_files_alone(
 ):
     asked = []
 
-    def fetched(name, allow_patterns):
-        asked.append((name, sorted(allow_patterns)))
+    def fetched(name, repo_type, allow_patterns):
+        asked.append((name, repo_type, sorted(allow_patterns)))
         return str(made_by_them)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fetched)
@@ -304,7 +304,7 @@ def test_a_name_is_fetched_from_the_hub_with_the_needed_files_alone(
     assert same(model, load(made_by_them)[0])
     assert encoding.n_vocab == 290
     files = sorted([*FILES, "vocab.json", "merges.txt"])
-    assert asked == [("openai-community/gpt2", files)]
+    assert asked == [("openai-community/gpt2", "model", files)]
 
 
 def test_a_folder_comes_before_the_hub(ours, monkeypatch):

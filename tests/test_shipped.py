@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
+from dataclasses import asdict
 from itertools import islice
 
 import pytest
 import torch
 import torch.nn.functional as F
+from typer.testing import CliRunner
 
-from course import corpus, pretrained, ship, small_gpt
+from course import corpus, pretrained, ship, small_gpt, training
+from course.cli import app
 
 FOLDER = pretrained.FOLDER
 MADE = json.loads((FOLDER / "run.json").read_text("utf-8"))
@@ -49,8 +53,9 @@ def test_its_loss_is_that_of_the_card_and_near_the_floor(shipped):
 def test_nine_of_ten_stories_that_it_writes_hold_together(shipped):
     found = ship.right_stories(*shipped, ship.COUNT)
     for name, share in found.items():
-        # Sums in another order, on another machine, are other words.
-        assert share == pytest.approx(MADE[name], abs=0.03), name
+        # On another machine rounding differs, so that other words are drawn: four
+        # standard deviations of the difference between two counts of 500.
+        assert share == pytest.approx(MADE[name], abs=0.07), name
     assert found["hold_together"] >= 0.9
 
 
@@ -103,6 +108,27 @@ def test_the_card_tells_what_was_measured():
     assert f"{MADE['tokens']:,} tokens" in CARD
 
 
+def test_the_command_of_the_card_has_the_settings_of_its_run(monkeypatch):
+    """Also when a default has changed since."""
+    asked = []
+
+    def noted(settings, *_, **__):
+        asked.append(settings)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "run", noted)
+    program, *arguments = shlex.split(MADE["command"])
+    assert program == "sundays"
+    CliRunner().invoke(app, arguments)
+    assert [asdict(settings) for settings in asked] == [MADE["settings"]]
+
+
+def test_a_command_names_what_is_not_usual():
+    settings = training.Settings("my.txt", steps=7, vocab_size=300)
+    told = ship.command_of(asdict(settings))
+    assert told == "sundays train my.txt --out RUN --steps 7 --vocab-size 300"
+
+
 def test_its_log_ends_where_the_card_does():
     last = [json.loads(x) for x in (FOLDER / "log.jsonl").read_text().splitlines()][-1]
     assert last["step"] == MADE["settings"]["steps"]
@@ -111,8 +137,7 @@ def test_its_log_ends_where_the_card_does():
     )
 
 
-def test_stories_are_cut_by_the_temperature(shipped):
-    """Temperature near 0 always writes the likeliest story: all are one."""
+def test_near_temperature_0_it_always_writes_the_same_story(shipped):
     model, encoding = shipped
     cold = small_gpt.write_stories(model, encoding, 3, lambda logits: logits / 1e-4)
     assert len(set(cold)) == 1

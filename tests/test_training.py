@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 from typer.testing import CliRunner
 
-from course import checkpoints, training
+from course import checkpoints, pretrained, training
 from course.cli import app
 from course.notebooks import ROOT
 from course.processes import Machine
@@ -69,13 +69,15 @@ def whole(tmp_path_factory):
 @pytest.fixture
 def halfway(tmp_path):
     """The folder of a run that was stopped: asked after step 4, it makes one more."""
-    folder = tmp_path / "halfway"
+    return stopped(tmp_path / "halfway")
 
-    def stop(step: int, bits: float) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
 
+def stopped(
+    folder: Path, settings: Settings = SMALL, by: int = signal.SIGINT, every: int = 4
+) -> Path:
+    """The folder of a run that was asked to stop when it measured first."""
     with pytest.raises(KeyboardInterrupt):
-        run(folder, watch=stop)
+        run(folder, settings, every, watch=lambda *_: os.kill(os.getpid(), by))
     return folder
 
 
@@ -170,9 +172,7 @@ def test_a_run_that_was_stopped_ends_bit_for_bit_as_if_it_had_not_been(halfway, 
 def test_each_optimizer_goes_on_bit_for_bit(tmp_path, optimizer):
     settings = replace(SMALL, steps=6, optimizer=optimizer)
     run(tmp_path / "whole", settings, every=3)
-    stop = lambda step, bits: os.kill(os.getpid(), signal.SIGTERM)  # noqa: E731
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "again", settings, every=3, watch=stop)
+    stopped(tmp_path / "again", settings, signal.SIGTERM, every=3)
     run(tmp_path / "again", settings, every=3)
     same_end(tmp_path / "again", tmp_path / "whole")
 
@@ -376,6 +376,15 @@ def test_a_checkpoint_of_another_model_is_told(halfway):
         ({"rate": math.nan}, "expected more than 0"),
         ({"warmup": 13}, "a warmup of 13 steps does not fit a run of 12"),
         ({"dropout": 1.5}, "embd_pdrop is 1.5"),
+        ({"width": 0}, "n_embd is 0, expected 1 or more"),
+        ({"layers": 0}, "n_layer is 0, expected 1 or more"),
+        ({"heads": 3}, "n_head 3 does not divide n_embd 128"),
+        ({"vocab_size": 0}, "vocab_size is 0, expected 1 or more"),
+        ({"clip": 0.0}, "clip is 0.0, expected more than 0"),
+        ({"weight_decay": -0.1}, "weight_decay is -0.1, expected 0 to 1"),
+        ({"lowest": math.nan}, "lowest is nan, expected 0 to 1"),
+        ({"seed": -1}, "seed is -1, expected 0 to"),
+        ({"seed": 2**60}, "expected 0 to"),
         ({"context": 90_000, "steps": 1, "warmup": 0}, "a window takes 90001"),
         ({"vocab_size": 100}, "expected 256 (all bytes)"),
         ({"source": "nowhere.txt"}, "nowhere.txt does not exist"),
@@ -386,9 +395,9 @@ def test_settings_that_cannot_be_are_refused(tmp_path, change, says):
     assert says in refusal(tmp_path, replace(SMALL, **change))
 
 
-def test_a_device_that_is_not_there_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert "no CUDA device here" in refusal(tmp_path, device="cuda")
+@pytest.mark.parametrize("device", ["cuda:99", "meta", "abacus"])
+def test_a_device_that_is_not_there_is_refused(tmp_path, device):
+    assert f"there is no device '{device}' here" in refusal(tmp_path, device=device)
 
 
 def test_a_damaged_log_is_read_as_far_as_it_goes(tmp_path):
@@ -461,8 +470,26 @@ def test_two_processes_learn_what_one_learns_from_the_same_batches(tmp_path, sha
             # Sums in another order: the last digits of float32.
             assert theirs[key] == pytest.approx(mine[key], abs=2e-4)
     assert one["steps"] == steps_of(tmp_path / "two")
+    mine, theirs = (pretrained.load(tmp_path / name)[0] for name in ("one", "two"))
+    for name, value in mine.state_dict().items():
+        torch.testing.assert_close(theirs.state_dict()[name], value, rtol=0, atol=1e-3)
     # What two processes have trained, one goes on with: the checkpoint is whole.
     assert run(tmp_path / "two", settings)["bits_per_character"] == pytest.approx(
+        one["bits_per_character"], abs=2e-4
+    )
+
+
+@pytest.mark.parametrize("sharded", [False, True], ids=["DDP", "FSDP2"])
+def test_two_processes_go_on_with_what_one_has_begun(tmp_path, sharded):
+    """Each gets its part of the weights, and of what the optimizers remember."""
+    settings = replace(SMALL, dropout=0.0, optimizer="adamw" if sharded else "muon")
+    one = run(tmp_path / "one", settings)
+    stopped(tmp_path / "two", settings)
+    told = torchrun(tmp_path / "two", settings, *["--sharded"] * sharded)
+    assert told.returncode == 0, told.stderr
+    last = read_log(tmp_path / "two" / "log.jsonl")[-1]
+    assert last["step"] == one["steps"]
+    assert last["bits_per_character"] == pytest.approx(
         one["bits_per_character"], abs=2e-4
     )
 
