@@ -69,7 +69,7 @@ class Settings:
     context: int | None = None
     vocab_size: int | None = None
     optimizer: str = "muon"
-    rate: float = 0.02
+    rate: float = 0.01
     weight_decay: float = 0.1
     warmup: int = 100
     lowest: float = 0.0
