@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from itertools import islice
 
 import numpy as np
@@ -53,6 +54,16 @@ def test_the_text_is_cut_where_the_tokenizer_cuts(tmp_path, monkeypatch):
     data = dataset.prepare(SOURCE, tmp_path, VOCABULARY)
     whole = data.encoding.encode_ordinary(corpus.write(60_000, 1))
     assert data.tokens.tolist() == whole
+
+
+def test_the_end_of_the_text_is_cut_like_every_other_end_of_a_story(tmp_path):
+    """Also with a vocabulary so large that it knows the separator as one token."""
+    most = int(
+        re.search(r"after (\d+) tokens", refusal("stories:2000", tmp_path, 1700))[1]
+    )
+    data = dataset.prepare("stories:2000", tmp_path, most)
+    assert b"\n\n" in data.ranks
+    assert data.tokens[-2:].tolist() == [10, 10]
 
 
 def test_a_second_call_reads_what_the_first_one_made(data, folder, monkeypatch):

@@ -148,6 +148,19 @@ def test_pieces_of_a_batch_change_nothing_but_rounding(tmp_path, whole):
     assert two["bits_per_character"] == pytest.approx(one["bits_per_character"], 1e-5)
 
 
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_the_optimizers_have_what_the_settings_say(tmp_path, optimizer):
+    settings = replace(SMALL, optimizer=optimizer, rate=0.003, weight_decay=0.07)
+    begun = training.Run(settings, tmp_path, Machine(CPU))
+    kinds = ["Muon", "AdamW"] if optimizer == "muon" else ["AdamW"]
+    assert [type(each).__name__ for each in begun.optimizers] == kinds
+    groups = [group for each in begun.optimizers for group in each.param_groups]
+    assert {group["lr"] for group in groups} == {0.003}
+    for group in groups:
+        decay = {0.07 if p.dim() == 2 else 0.0 for p in group["params"]}
+        assert decay == {group["weight_decay"]}
+
+
 def test_the_log_tells_loss_and_text(whole):
     entries = read_log(whole / "log.jsonl")
     assert [e["step"] for e in entries] == [4, 8, 10, 12]
@@ -226,6 +239,9 @@ def test_killed_again_and_again_it_ends_bit_for_bit_the_same(tmp_path, whole):
             assert steps_of(tmp_path) == kept
     run(tmp_path)
     same_end(tmp_path, whole)
+    # What was logged between a checkpoint and a kill is not told twice.
+    steps = [entry["step"] for entry in read_log(tmp_path / "log.jsonl")]
+    assert steps == [4, 8, 10, 12]
 
 
 @pytest.mark.parametrize("seconds", [0.1, 0.5, 1.0, 1.5, 2.0])
@@ -402,8 +418,9 @@ def test_a_device_that_is_not_there_is_refused(tmp_path, device):
 
 def test_a_damaged_log_is_read_as_far_as_it_goes(tmp_path):
     path = tmp_path / "log.jsonl"
-    path.write_text('{"step": 1, "seconds": 0.5}\n{"step": 2, "sec')
-    assert read_log(path) == [{"step": 1, "seconds": 0.5}]
+    for damaged in '{"step": 2, "sec', "[2, 0.7]", '{"step": 2}', "null":
+        path.write_text('{"step": 1, "seconds": 0.5}\n' + damaged)
+        assert read_log(path) == [{"step": 1, "seconds": 0.5}]
 
 
 # ---- the command --------------------------------------------------------------------
