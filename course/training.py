@@ -60,7 +60,7 @@ class Settings:
 
     source: str = "stories"
     size: str = "tiny"
-    steps: int = 2400
+    steps: int = 2700
     rows: int = 16
     pieces: int = 1
     layers: int | None = None
@@ -69,7 +69,7 @@ class Settings:
     context: int | None = None
     vocab_size: int | None = None
     optimizer: str = "muon"
-    rate: float = 0.01
+    rate: float = 0.008
     weight_decay: float = 0.1
     warmup: int = 100
     lowest: float = 0.0
