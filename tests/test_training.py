@@ -23,7 +23,7 @@ from course import checkpoints, pretrained, training
 from course.cli import app
 from course.notebooks import ROOT
 from course.processes import Machine
-from course.training import Settings, TrainingError, read_log
+from course.training import Log, Settings, TrainingError, read_log
 from solutions.pretraining import Muon
 
 SMALL = Settings(
@@ -414,6 +414,16 @@ def test_settings_that_cannot_be_are_refused(tmp_path, change, says):
 @pytest.mark.parametrize("device", ["cuda:99", "meta", "abacus"])
 def test_a_device_that_is_not_there_is_refused(tmp_path, device):
     assert f"there is no device '{device}' here" in refusal(tmp_path, device=device)
+
+
+def test_a_log_counts_its_seconds_on_from_where_the_run_was_stopped(tmp_path):
+    path = tmp_path / "log.jsonl"
+    lines = ['{"step": 1, "seconds": 500.0}', '{"step": 9, "seconds": 900.0}']
+    path.write_text("\n".join(lines) + "\n")
+    Log(path, 5).add(step=6)  # step 9 will be done again
+    first, second = read_log(path)
+    assert (first["step"], second["step"]) == (1, 6)
+    assert 500 <= second["seconds"] < 900
 
 
 def test_a_damaged_log_is_read_as_far_as_it_goes(tmp_path):
