@@ -33,22 +33,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from course.int8 import INT8
+from course.layers import PLAIN, Layers
 from course.pretrained import load
 from course.small_model import START
 from solutions.causal_masking import causal_mask
-from solutions.gpt_block import GPT, gpt2_names, keep_top_k, keep_top_p
+from solutions.gpt_block import GPT, keep_top_k, keep_top_p
 from solutions.language_models import sample_next
 from solutions.tokens import END_OF_TEXT
-
-PARTS = (
-    "attention_norm",
-    "attention.qkv",
-    "attention.projection",
-    "feed_forward_norm",
-    "feed_forward.expand",
-    "feed_forward.projection",
-)
-"""What a block learns, in the order of its use; each part has a weight and a bias."""
 
 COLDEST = 1e-6
 """The lowest temperature above 0: logits divided by less may be infinite."""
@@ -57,42 +49,25 @@ COLDEST = 1e-6
 class Cache:
     """A GPT that remembers what it has read: the keys and values of every layer.
 
-    With one text on a CPU, a step is a hundred small operations, and what Python and
-    torch do around an operation takes as long as the operation. So weights are looked
-    up once, no modules are called, and keys and values have their place in one tensor
-    from the beginning. The weights are the model's own, not copies; so are the device
-    and the type.
+    Keys and values have their place in one tensor from the beginning. Device and type
+    are those of the model; in int8, the matrices are copies, and all the rest is in
+    float32.
     """
 
-    def __init__(self, model: GPT, batch: int) -> None:
-        """`batch`: the number of texts B.
+    def __init__(self, model: GPT | Layers, batch: int, *, int8: bool = False) -> None:
+        """`batch`: the number of texts B; `int8`: see `course.int8`.
 
         Raises:
-            ValueError: if a weight is missing or one too many, as with other norms.
+            ValueError: if a weight is missing or one too many, as with other norms; or
+                int8 is not to be had, for the model or on this machine.
         """
-        config = model.config
-        weights = {name: p.detach() for name, p in model.named_parameters()}
-        if odd := weights.keys() ^ gpt2_names(config).keys():
-            raise ValueError(
-                f"{min(odd)} is missing in this model, or no part of a GPT-2: write "
-                "with solutions.gpt_block.write, which takes any model"
-            )
-
-        def part(name: str) -> tuple[Tensor, Tensor]:
-            return weights[f"{name}.weight"], weights[f"{name}.bias"]
-
+        if not isinstance(model, Layers):
+            model = Layers(model, INT8 if int8 else PLAIN)
+        self.layers, config = model, model.config
         self.context, self.heads = config.n_positions, config.n_head
-        self.eps = config.layer_norm_epsilon
-        self.tokens = weights["embedding.token_embedding.weight"]  # (V, C)
-        self.positions = weights["embedding.position_embedding.weight"]  # (context, C)
-        self.blocks = [
-            [part(f"blocks.{layer}.{name}") for name in PARTS]
-            for layer in range(config.n_layer)
-        ]
-        self.last_norm = part("norm")
         # Of each layer the keys, then the values: (L, 2, B, H, context, D).
         width = config.n_embd // self.heads
-        self.kept = self.tokens.new_empty(
+        self.kept = model.positions.new_empty(
             config.n_layer, 2, batch, self.heads, self.context, width
         )
         self.length = 0  # of the texts that have been read
@@ -108,6 +83,19 @@ class Cache:
         Raises:
             ValueError: if there is no token, or they do not fit the context.
         """
+        return self.layers.logits(self._hidden(ids)[:, -1])
+
+    @torch.inference_mode()
+    def read_all(self, ids: Tensor) -> Tensor:
+        """The same: ids (B, T) -> logits (B, T, V), after each of them."""
+        return self.layers.logits(self._hidden(ids))
+
+    @torch.inference_mode()
+    def take_in(self, ids: Tensor) -> None:
+        """The same, with no answer: for a beginning of which only the rest is asked."""
+        self._hidden(ids)
+
+    def _hidden(self, ids: Tensor) -> Tensor:
         start, end = self.length, self.length + ids.shape[1]
         if not start < end <= self.context:
             raise ValueError(
@@ -119,34 +107,28 @@ class Cache:
         first, mask = start == 0, None
         if end - start > 1 and not first:
             mask = causal_mask(end, ids.device)[start:]  # (T, end)
-        sizes = self.positions.shape[1:]  # (C,)
         places = self.kept[..., start:end, :].unbind()  # L of (2, B, H, T, D)
         seen = self.kept[..., :end, :].unbind()  # L of (2, B, H, end, D)
 
-        x = F.embedding(ids, self.tokens) + self.positions[start:end]  # (B, T, C)
-        for block, place, kept in zip(self.blocks, places, seen, strict=True):
-            norm, qkv, projection, second_norm, expand, contract = block
-            normed = F.layer_norm(x, sizes, *norm, self.eps)
-            new = F.linear(normed, *qkv).view(*ids.shape, 3, self.heads, -1)
+        def attend(layer: int, qkv: Tensor) -> Tensor:
+            new = qkv.view(*ids.shape, 3, self.heads, -1)
             new = new.permute(2, 0, 3, 1, 4)  # queries, keys, values: (3, B, H, T, D)
-            place.copy_(new[1:])
+            places[layer].copy_(new[1:])
             found = F.scaled_dot_product_attention(
-                new[0], *kept.unbind(), attn_mask=mask, is_causal=first
+                new[0], *seen[layer].unbind(), attn_mask=mask, is_causal=first
             )  # (B, H, T, D)
-            x = x + F.linear(found.transpose(1, 2).flatten(2), *projection)
-            normed = F.layer_norm(x, sizes, *second_norm, self.eps)
-            hidden = F.gelu(F.linear(normed, *expand), approximate="tanh")
-            x = x + F.linear(hidden, *contract)  # (B, T, C)
+            return found.transpose(1, 2).flatten(2)  # (B, T, C)
+
+        x = self.layers.hidden(ids, self.layers.positions[start:end], attend)
         self.length = end
-        last = F.layer_norm(x[:, -1], sizes, *self.last_norm, self.eps)  # (B, C)
-        return F.linear(last, self.tokens)  # (B, V)
+        return x  # (B, T, C)
 
 
 # ---- tokens -------------------------------------------------------------------------
 
 
 def stream(
-    model: GPT,
+    model: GPT | Layers,
     ids: Tensor,
     steps: int,
     *,
@@ -201,7 +183,7 @@ def _stream(
 
 
 def write(
-    model: GPT,
+    model: GPT | Layers,
     ids: Tensor,
     steps: int,
     *,
@@ -252,7 +234,7 @@ def check_settings(
 
 
 def text(
-    model: GPT,
+    model: GPT | Layers,
     encoding: tiktoken.Encoding,
     prompt: str,
     *,
@@ -277,6 +259,8 @@ def text(
     Raises:
         ValueError: if a setting cannot be, or model and encoding do not fit.
     """
+    if not isinstance(model, Layers):
+        model = Layers(model)
     if encoding.n_vocab != model.config.vocab_size:
         raise ValueError(
             f"the encoding has {encoding.n_vocab} tokens and the model "
@@ -285,12 +269,12 @@ def text(
     if stop == "":
         raise ValueError("stop is empty: give the string to stop before, or None")
     ids = torch.tensor([prompt_ids(prompt, encoding)])  # (1, T)
-    table = model.embedding.token_embedding.weight
-    generator = torch.Generator(table.device)
+    device = model.positions.device
+    generator = torch.Generator(device)
     generator.seed() if seed is None else generator.manual_seed(seed)
     drawn = stream(
         model,
-        ids.to(table.device),
+        ids.to(device),
         tokens,
         temperature=temperature,
         top_k=top_k,
@@ -380,6 +364,7 @@ def run(
     seed: int | None = None,
     count: int = 1,
     stop: str | None = None,
+    int8: bool = False,
 ) -> None:
     """Print `count` texts that go on from the prompt, as they come.
 
@@ -388,6 +373,7 @@ def run(
 
     Args:
         where: the model, see `course.pretrained.load`.
+        int8: see `course.int8`; the model's float32 matrices are let go.
 
     Raises:
         SystemExit: with one line, if the model or a setting cannot be used; with 130
@@ -407,9 +393,10 @@ def run(
                 f"The prompt has {given} tokens: the model sees the last {context}.",
                 file=sys.stderr,
             )
+        layers = Layers(model, INT8, take=True) if int8 else Layers(model)
         for number in range(count):
             pieces = text(
-                model,
+                layers,
                 encoding,
                 prompt,
                 tokens=tokens,

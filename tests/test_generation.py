@@ -18,14 +18,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2LMHeadModel
 from transformers.generation.logits_process import TopKLogitsWarper, TopPLogitsWarper
 
 from course import generation, pretrained
 from course.generation import Cache, before, characters, prompt_ids, run, stream, write
-from solutions.gpt_block import GPT, GPTConfig, to_gpt2
+from course.layers import Layers
+from solutions.gpt_block import GPT, GPTConfig
 from solutions.normalization import DyT, LayerNorm, swap_norms
 from solutions.tokens import END_OF_TEXT, to_tiktoken, train_bpe
+from tests.gpt2 import seeded, shaken, theirs
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 TINY = GPTConfig(23, 11, n_embd=10, n_layer=3, n_head=5)
@@ -40,41 +42,8 @@ SPECIAL = to_tiktoken(RANKS, {END_OF_TEXT: 262})
 TEXTS = GPTConfig(262, 16, n_embd=8, n_layer=2, n_head=2)
 
 
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def tokens(*sizes: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(7, sizes, generator=seeded(seed))
-
-
-@torch.no_grad()
-def shaken(config: GPTConfig, size: float = 0.6) -> GPT:
-    """With large weights, biases and gains, of which no two resemble each other.
-
-    The last norm stays as it is, and positions differ most: or the model would go on
-    with one token for ever.
-    """
-    model, generator = GPT(config).double().eval(), seeded(5)
-    for name, parameter in model.named_parameters():
-        if not name.startswith("norm."):
-            large = 3 * size if "position" in name else size
-            parameter.normal_(0, large, generator=generator)
-    return model
-
-
-def theirs(ours: GPT) -> GPT2LMHeadModel:
-    """Transformers' model with the same weights."""
-    config = GPT2Config(
-        **vars(ours.config),
-        attn_implementation="eager",
-        bos_token_id=None,
-        eos_token_id=None,
-    )
-    model = GPT2LMHeadModel(config).to(ours.norm.weight.dtype).eval()
-    missing, unexpected = model.load_state_dict(to_gpt2(ours), strict=False)
-    assert (missing, unexpected) == (["lm_head.weight"], [])  # it is the token table
-    return model
 
 
 @torch.no_grad()
@@ -138,6 +107,30 @@ def test_a_text_can_be_read_in_pieces(pieces):
         end += piece.shape[1]
         assert_close(cache.read(piece), expected[:, end - 1], rtol=0, atol=1e-12)
         assert cache.length == end
+
+
+def test_logits_of_all_that_is_read_are_those_of_transformers():
+    ours, ids = shaken(TINY), tokens(2, 11)
+    expected = theirs(ours)(ids).logits
+    cache = Cache(ours, 2)
+    got = torch.cat([cache.read_all(ids[:, :4]), cache.read_all(ids[:, 4:])], dim=1)
+    assert_close(got, expected, rtol=0, atol=1e-12)
+
+
+def test_what_is_taken_in_is_read_though_nothing_is_said():
+    ours, ids = shaken(TINY), tokens(2, 11)
+    expected = theirs(ours)(ids).logits
+    cache = Cache(ours, 2)
+    for piece in ids[:, :4], ids[:, 4:7]:
+        assert cache.take_in(piece) is None
+    assert cache.length == 7
+    assert_close(cache.read(ids[:, 7:]), expected[:, -1], rtol=0, atol=1e-12)
+
+
+def test_layers_that_were_looked_up_before_write_the_same():
+    ours, ids = shaken(TINY), tokens(2, 3)
+    written = write(Layers(ours), ids, 12, generator=seeded(3))
+    assert torch.equal(written, write(ours, ids, 12, generator=seeded(3)))
 
 
 def test_after_forgetting_another_text_can_be_read():
