@@ -21,6 +21,8 @@ CHAPTERS = (
     "normalization",
     "gpt_block",
     "pretraining",
+    "local_deployment",
+    "instruction_tuning",
 )
 """Chapters in the order of the course, by the name of their module."""
 
