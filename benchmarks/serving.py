@@ -1,0 +1,209 @@
+"""Many clients at once: `python -m benchmarks.serving [THREADS]`.
+
+The engine of `sundays serve` with the model that comes with the course, in float32 and
+in int8, each in a process of its own. 1, 8 and 32 clients ask for stories, each for the
+next one as soon as it has the last; the prompts are beginnings of stories, of 1 to 128
+tokens. Told are tokens per second of all clients together, the time until the first
+token of a text, and the peak of the memory.
+
+The same requests, with the same seeds, are made alone and among 32; how many of the
+texts differ is told, too. Times vary by machine and by what else it does; nothing in
+`tests/` depends on them.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from statistics import median
+
+import tiktoken
+import torch
+
+from benchmarks.training import peak_bytes
+from course import corpus, pretrained, records
+from course.serve.engine import Engine, Request, Token
+from course.small_model import START
+
+CLIENTS = {1: 20, 8: 32, 32: 96}
+"""How many clients -> how many texts they ask for, together, in a round."""
+
+TOKENS = 120
+TEXTS = max(CLIENTS.values())
+ROUNDS = 5
+FORMS = {"float32": False, "int8": True}
+
+Ask = Callable[[int, Callable[[], None]], tuple[int, ...] | str]
+"""Ask for the text of this number, as a client does, and return it when it is whole.
+
+The second argument is to be called with each token that comes. It is all that a server
+of another kind needs for `at_once`.
+"""
+
+
+@dataclass
+class Result:
+    """What some clients saw."""
+
+    seconds: float = 0.0
+    tokens: int = 0
+    first: list[float] = field(default_factory=list)  # seconds until the first token
+    texts: dict[int, tuple[int, ...] | str] = field(default_factory=dict)
+
+
+def at_once(ask: Ask, clients: int, texts: Sequence[int]) -> Result:
+    """So many clients ask for these texts, each for one after the other."""
+    result, left, lock = Result(), iter(texts), threading.Lock()
+
+    def client() -> None:
+        while True:
+            with lock:
+                text = next(left, None)
+            if text is None:
+                return
+            times: list[float] = []
+            began = time.perf_counter()
+            got = ask(text, lambda times=times: times.append(time.perf_counter()))
+            with lock:
+                result.tokens += len(times)
+                result.first.append(times[0] - began)
+                result.texts[text] = got
+
+    threads = [threading.Thread(target=client) for _ in range(clients)]
+    began = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    result.seconds = time.perf_counter() - began
+    return result
+
+
+# ---- the engine ---------------------------------------------------------------------
+
+
+def requests(encoding: tiktoken.Encoding, numbers: Sequence[int]) -> list[Request]:
+    """Beginnings of stories, of which every fourth is the beginning of the text."""
+    start = encoding.encode(START)
+    stories = islice(corpus.stories(seed=4), len(numbers))
+    made = []
+    for number, story in zip(numbers, stories, strict=True):
+        length = 37 * number % 128 if number % 4 else 0
+        ids = (start + encoding.encode(story.text))[: 1 + length]
+        made.append(Request(tuple(ids), TOKENS, seed=number))
+    return made
+
+
+def asking(engine: Engine, made: Sequence[Request]) -> Ask:
+    """What a client does who has the engine in its own process."""
+
+    def ask(number: int, on_token: Callable[[], None]) -> tuple[int, ...]:
+        ids: list[int] = []
+        ended = threading.Event()
+
+        def on_one(token: Token) -> None:
+            ids.append(token.id)
+            on_token()
+
+        engine.submit(made[number], on_one, lambda error: ended.set())
+        ended.wait()
+        return tuple(ids)
+
+    return ask
+
+
+def serve(int8: bool, threads: int, pipe) -> None:
+    """In a process of its own: one round of some clients, when told to."""
+    torch.set_num_threads(threads)
+    model, encoding = pretrained.load()
+    engine = Engine(model, int8=int8)
+    ask = asking(engine, requests(encoding, range(TEXTS)))
+    pipe.send(None)
+    while order := pipe.recv():
+        pipe.send((at_once(ask, *order), peak_bytes("cpu")))
+    engine.close()
+
+
+# ---- taking turns -------------------------------------------------------------------
+
+
+def measure(rounds: int = ROUNDS) -> dict[str, dict]:
+    """For each form what 1, 8 and 32 clients saw, in rounds after one to warm up."""
+    spawn = multiprocessing.get_context("spawn")
+    pipes, processes = {}, []
+    for name, int8 in FORMS.items():
+        pipes[name], far = spawn.Pipe()
+        arguments = (int8, torch.get_num_threads(), far)
+        processes.append(spawn.Process(target=serve, args=arguments, daemon=True))
+        processes[-1].start()
+        pipes[name].recv()  # ready
+    seen = {name: {clients: [] for clients in CLIENTS} for name in FORMS}
+    memory = {}
+    for turn in range(rounds + 1):
+        for name, pipe in pipes.items():
+            for clients, texts in CLIENTS.items():
+                # A single client has other texts in each round.
+                numbers = [n % TEXTS for n in range(turn * texts, (turn + 1) * texts)]
+                pipe.send((clients, numbers))
+                result, memory[name] = pipe.recv()
+                if turn:
+                    seen[name][clients].append(result)
+    for pipe, process in zip(pipes.values(), processes, strict=True):
+        pipe.send(None)
+        process.join()
+    return {
+        name: summary(seen[name]) | {"megabytes": round(memory[name] / 1e6)}
+        for name in FORMS
+    }
+
+
+def summary(seen: dict[int, list[Result]]) -> dict:
+    """Medians over the rounds; the time until the first token, over all texts."""
+    told: dict = {}
+    for clients, results in seen.items():
+        first = [1000 * seconds for result in results for seconds in result.first]
+        told[f"{clients} clients"] = {
+            "tokens_per_second": round(median(r.tokens / r.seconds for r in results)),
+            "first_token_ms": round(median(first), 1),
+            "first_token_ms_at_worst": round(max(first), 1),
+        }
+    few, many = min(seen), max(seen)
+    told["times_as_many_tokens"] = round(
+        told[f"{many} clients"]["tokens_per_second"]
+        / told[f"{few} clients"]["tokens_per_second"],
+        2,
+    )
+    alone, among = (
+        {
+            number: text
+            for result in seen[clients]
+            for number, text in result.texts.items()
+        }
+        for clients in (few, many)
+    )
+    shared = alone.keys() & among.keys()
+    told["texts_compared"] = len(shared)
+    told["tokens_compared"] = sum(len(alone[number]) for number in shared)
+    told["texts_that_differ"] = sum(alone[n] != among[n] for n in shared)
+    return told
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        torch.set_num_threads(int(sys.argv[1]))
+    results = measure()
+    for form, told in results.items():
+        print(form)
+        for name, values in told.items():
+            print(f"  {name:20} {values}")
+    if len(sys.argv) == 1:
+        print(records.keep("serving", results))
+
+
+if __name__ == "__main__":
+    main()
