@@ -10,7 +10,7 @@ WORKERS ?= 2
 
 export FIVE_SUNDAYS_BOOK := $(CURDIR)/$(BOOK)
 
-.PHONY: book site lab test lint unit notebooks-test gpu-test notebooks clean
+.PHONY: book site lab test lint unit notebooks-test gpu-test llama-test notebooks clean
 
 book: site
 	@exec $(BIN)/python -m course.serve_book --port $(PORT) --folder $(BOOK)
@@ -50,6 +50,17 @@ gpu-test: .build/installed
 	rm -rf .build/gpu-run
 	$(BIN)/sundays train stories:2000000 --device cuda --steps 200 --out .build/gpu-run
 	$(BIN)/python -m benchmarks.training
+
+# Exported models in llama.cpp itself, which is compiled for this in an environment of its
+# own: that needs a C++ compiler and takes some minutes, once.
+llama-test: .build/installed .build/llama-venv/installed
+	$(BIN)/python -m pytest tests_llama
+
+.build/llama-venv/installed: tests_llama/requirements.txt | .build/installed
+	$(BIN)/python -m venv .build/llama-venv
+	CMAKE_ARGS=-DLLAVA_BUILD=OFF CMAKE_BUILD_PARALLEL_LEVEL=$(WORKERS) \
+	  .build/llama-venv/bin/python -m pip install --quiet -r $<
+	@touch $@
 
 # Runs all notebooks again and keeps their outputs and the results on the ladder.
 notebooks: .build/installed

@@ -5,8 +5,9 @@
     model, encoding = pretrained.load("openai-community/gpt2") # the Hugging Face hub
 
 A folder holds `config.json`, the sizes of the model; `model.safetensors`, its weights;
-and its tokens: `vocabulary.txt`, which `save` writes, or GPT-2's own `vocab.json` and
-`merges.txt`. The first two files are as `transformers` reads and writes them.
+and its tokens: `vocabulary.txt`, which `save` writes; or GPT-2's own `vocab.json` and
+`merges.txt`; or `tokenizer.json`, which `sundays export` writes. All but the first of
+these are as `transformers` reads and writes them.
 
 The three belong together. So that a mixture of two models is not taken for one, `save`
 leaves a fingerprint of the other two files in the weights, and `load` compares it.
@@ -29,6 +30,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from course import hub
+from course.export import tokenizer
 from course.files import write_atomically
 from course.hub import HubError
 from solutions.gpt_block import (
@@ -48,6 +50,7 @@ CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 VOCABULARY = "vocabulary.txt"
 GPT2_VOCABULARY = ("vocab.json", "merges.txt")
+TOKENIZER = "tokenizer.json"
 
 KIND = {
     "model_type": ("gpt2",),
@@ -105,21 +108,35 @@ def save(folder: str | Path, model: GPT, ranks: Mapping[bytes, int]) -> None:
             f"{min(odd)} is missing in this model, or no part of a GPT-2: a folder "
             "can hold a GPT-2 alone"
         )
+    weights = weights_file(model, ranks)
+    save_ranks(ranks, folder / VOCABULARY)  # makes the folder, too
+    write_atomically(folder / CONFIG, config_file(config))
+    write_atomically(folder / WEIGHTS, weights)
+
+
+def config_file(config: GPTConfig, end: int | None = None) -> str:
+    """What `config.json` holds.
+
+    Args:
+        end: the id of the token between two documents, if there is one.
+    """
     described = {
         "architectures": ["GPT2LMHeadModel"],
         **{field: allowed[0] for field, allowed in KIND.items()},
         **vars(config),
         "n_inner": None,
-        "bos_token_id": None,  # or transformers would take 50256
-        "eos_token_id": None,
+        "bos_token_id": end,  # said even if None, or transformers would take 50256
+        "eos_token_id": end,
     }
-    weights = safetensors.torch.save(
+    return json.dumps(described, indent=2) + "\n"
+
+
+def weights_file(model: GPT, ranks: Mapping[bytes, int]) -> bytes:
+    """What `model.safetensors` holds."""
+    return safetensors.torch.save(
         {name: value.detach().cpu() for name, value in to_gpt2(model).items()},
-        metadata={"format": "pt", FINGERPRINT: _fingerprint(config, ranks)},
+        metadata={"format": "pt", FINGERPRINT: _fingerprint(model.config, ranks)},
     )
-    save_ranks(ranks, folder / VOCABULARY)  # makes the folder, too
-    write_atomically(folder / CONFIG, json.dumps(described, indent=2) + "\n")
-    write_atomically(folder / WEIGHTS, weights)
 
 
 def load(where: str | Path | None = None) -> tuple[GPT, tiktoken.Encoding]:
@@ -134,7 +151,7 @@ def load(where: str | Path | None = None) -> tuple[GPT, tiktoken.Encoding]:
         PretrainedError: if a file is missing or damaged, the files do not belong
             together, or the model is no GPT-2; the line says what to do.
     """
-    folder = _folder(where)
+    folder = folder_of(where)
     config = _config(folder / CONFIG)
     ranks, special_tokens = _vocabulary(folder)
     if (size := len(ranks) + len(special_tokens)) != config.vocab_size:
@@ -165,7 +182,12 @@ def _fingerprint(config: GPTConfig, ranks: Mapping[bytes, int]) -> str:
 # ---- where it is --------------------------------------------------------------------
 
 
-def _folder(where: str | Path | None) -> Path:
+def folder_of(where: str | Path | None) -> Path:
+    """The folder that `load` reads; what the hub has is fetched.
+
+    Raises:
+        PretrainedError: if there is none.
+    """
     if where is None:
         if FOLDER.is_dir():
             return FOLDER
@@ -187,7 +209,8 @@ def _folder(where: str | Path | None) -> Path:
 
 def _from_hub(name: str) -> Path:
     try:
-        return hub.fetch(name, [CONFIG, WEIGHTS, VOCABULARY, *GPT2_VOCABULARY])
+        names = [CONFIG, WEIGHTS, VOCABULARY, *GPT2_VOCABULARY, TOKENIZER]
+        return hub.fetch(name, names)
     except HubError as problem:
         raise PretrainedError(
             f"there is no folder {name}, and {problem}; put the model's {CONFIG}, "
@@ -256,12 +279,14 @@ def _vocabulary(folder: Path) -> tuple[dict[bytes, int], dict[str, int]]:
             ranks, special_tokens = from_gpt2_files(*theirs)
             _check_special(special_tokens, *theirs)
             return ranks, special_tokens
+        if (folder / TOKENIZER).is_file():
+            return tokenizer.from_json(folder / TOKENIZER)
     except (OSError, ValueError) as problem:
         raise PretrainedError(str(problem)) from None
     raise PretrainedError(
         f"{folder} has no vocabulary: put {' and '.join(GPT2_VOCABULARY)} of the "
-        "model's tokenizer there; solutions.tokens.download_gpt2_files fetches those "
-        "of GPT-2"
+        f"model's tokenizer there, or its {TOKENIZER}; "
+        "solutions.tokens.download_gpt2_files fetches those of GPT-2"
     )
 
 

@@ -303,7 +303,7 @@ def test_a_name_is_fetched_from_the_hub_with_the_needed_files_alone(
     model, encoding = load("openai-community/gpt2")
     assert same(model, load(made_by_them)[0])
     assert encoding.n_vocab == 290
-    files = sorted([*FILES, "vocab.json", "merges.txt"])
+    files = sorted([*FILES, "vocab.json", "merges.txt", "tokenizer.json"])
     assert asked == [("openai-community/gpt2", "model", files)]
 
 

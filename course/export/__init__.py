@@ -1,0 +1,1 @@
+"""Models for other programs: `sundays export`, see `course.export.command`."""
