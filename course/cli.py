@@ -217,6 +217,9 @@ def generate(
     seed: Annotated[int | None, typer.Option(help="The same seed, the same text.")] = (
         None
     ),
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Keep the weights in 8 bits, on a CPU.")
+    ] = False,
 ) -> None:
     """Write text with a model."""
     sys.exit(
@@ -228,8 +231,67 @@ def generate(
             top_k=top_k,
             top_p=top_p,
             seed=seed,
+            int8=int8,
         )
     )
+
+
+@app.command()
+def serve(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A folder with a model, or the name of a GPT-2 on the hub; else the "
+            "two models of the course."
+        ),
+    ] = None,
+    chat: Annotated[
+        bool, typer.Option("--chat", help="The model was tuned to answer.")
+    ] = False,
+    host: Annotated[
+        str, typer.Option(help="Any but this machine's own needs a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0: any that is free.")] = 8001,
+    int8: Annotated[bool, typer.Option("--int8", help="Weights of one byte.")] = False,
+    token: Annotated[
+        str | None,
+        typer.Option(help="Demand this token; or set FIVE_SUNDAYS_TOKEN."),
+    ] = None,
+    slots: Annotated[int, typer.Option(help="Texts that are written at once.")] = 32,
+) -> None:
+    """Serve models to programs, as OpenAI does, and a chat page."""
+    from course.serve import run  # what it needs takes a second to import
+
+    run.run(model, chat=chat, host=host, port=port, int8=int8, token=token, slots=slots)
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A folder with a model, or the name of a GPT-2 on the hub; else the "
+            "model of the course."
+        ),
+    ] = None,
+    chat: Annotated[
+        bool,
+        typer.Option(
+            "--chat", help="The model is tuned to answer; without --model the course's."
+        ),
+    ] = False,
+    form: Annotated[
+        str | None, typer.Option("--format", help="huggingface or gguf; else both.")
+    ] = None,
+    gguf_type: Annotated[
+        str, typer.Option(help="Of the weights in the GGUF file: f32, f16 or q8_0.")
+    ] = "f32",
+) -> None:
+    """Write a model for other programs: transformers, vLLM, llama.cpp, Ollama."""
+    from course.export import command  # what it needs takes a second to import
+
+    command.run(out, where=model, form=form, kind=gguf_type, chat=chat)
 
 
 def _where_to_start(notebooks: dict[Path, Path]) -> Path | None:

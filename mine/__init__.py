@@ -6,7 +6,8 @@ gives your own `encode` if you have passed it, otherwise the one in `solutions.t
 Everything else in `mine.tokens` that calls `encode` calls yours as well: each chapter's
 module is the text of the reference with your parts put in their places.
 
-`parts("tokens")` says, exercise by exercise, which ones are yours.
+`parts("tokens")` says, exercise by exercise, which ones are yours. A module is made
+once, when it is first imported; after `forget()` it is made anew.
 """
 
 from __future__ import annotations
@@ -60,6 +61,12 @@ def parts(chapter: str) -> dict[str, bool]:
     """For each exercise of a chapter, whether `mine` uses the reader's own answer."""
     module = importlib.import_module(f"mine.{chapter}")
     return {e.name: e.name in module.__mine__ for e in of_chapter(chapter)}
+
+
+def forget() -> None:
+    """Make all of `mine` anew when it is next imported: an answer may have passed."""
+    for chapter in CHAPTERS:
+        sys.modules.pop(f"mine.{chapter}", None)
 
 
 def load(chapter: str, name: str, source: str, given: dict[str, Any]) -> Any:

@@ -1007,11 +1007,15 @@ class DetachesTheTable(_Model):
         return F.linear(x, self.embedding.token_embedding.weight.detach())
 
 
+def takes_seven_digits(x):
+    return 0.5 * x * (1 + torch.tanh(0.7978845 * (x + 0.044715 * x**3)))
+
+
 @wrong("GPT", says="almost right, so nothing is detached")
 class RoundsAConstant(_Model):
     def block(self, config):
         block = super().block(config)
-        block.feed_forward.activation = takes_the_factor_in_float32
+        block.feed_forward.activation = takes_seven_digits
         return block
 
 
