@@ -340,7 +340,7 @@ def test_a_server_that_is_gone(browser):
         page.context.set_offline(True)
         send(page, "Where?")
         notice = page.locator(".notice")
-        expect(notice).to_contain_text("The server does not answer. Is `sundays serve`")
+        expect(notice).to_contain_text('The server does not answer. Is "sundays serve"')
         expect(page.locator("#send")).to_be_visible()
         assert (
             page.locator("#status").text_content() == notice.locator("p").inner_text()

@@ -247,7 +247,7 @@
     } else {
       const lost = exchange.answer ? "The connection broke." : "The server does not answer.";
       notice.append(
-        element("p", { textContent: `${lost} Is \`sundays serve\` still running?` }),
+        element("p", { textContent: `${lost} Is "sundays serve" still running?` }),
         button("Try again", () => run(exchange)),
       );
     }
@@ -529,7 +529,7 @@
       } else {
         const what = error instanceof Refusal
           ? sentence(error.message)
-          : "The server does not answer. Is `sundays serve` running?";
+          : "The server does not answer. Is \"sundays serve\" running?";
         notice.append(element("p", { textContent: what }), button("Try again", load));
         say(what);
       }
