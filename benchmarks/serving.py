@@ -27,7 +27,7 @@ import torch
 
 from benchmarks.training import peak_bytes
 from course import corpus, pretrained, records
-from course.serve.engine import Engine, Request, Token
+from course.serve.engine import Engine, Request, Token, threads
 from course.small_model import START
 
 CLIENTS = {1: 20, 8: 32, 32: 96}
@@ -74,11 +74,11 @@ def at_once(ask: Ask, clients: int, texts: Sequence[int]) -> Result:
                 result.first.append(times[0] - began)
                 result.texts[text] = got
 
-    threads = [threading.Thread(target=client) for _ in range(clients)]
+    all_of_them = [threading.Thread(target=client) for _ in range(clients)]
     began = time.perf_counter()
-    for thread in threads:
+    for thread in all_of_them:
         thread.start()
-    for thread in threads:
+    for thread in all_of_them:
         thread.join()
     result.seconds = time.perf_counter() - began
     return result
@@ -117,13 +117,13 @@ def asking(engine: Engine, made: Sequence[Request]) -> Ask:
     return ask
 
 
-def serve(int8: bool, threads: int, pipe) -> None:
+def serve(int8: bool, given: int | None, pipe) -> None:
     """In a process of its own: one round of some clients, when told to."""
-    torch.set_num_threads(threads)
     model, encoding = pretrained.load()
+    torch.set_num_threads(given or threads(model.config))
     engine = Engine(model, int8=int8)
     ask = asking(engine, requests(encoding, range(TEXTS)))
-    pipe.send(None)
+    pipe.send(torch.get_num_threads())
     while order := pipe.recv():
         pipe.send((at_once(ask, *order), peak_bytes("cpu")))
     engine.close()
@@ -132,16 +132,19 @@ def serve(int8: bool, threads: int, pipe) -> None:
 # ---- taking turns -------------------------------------------------------------------
 
 
-def measure(rounds: int = ROUNDS) -> dict[str, dict]:
-    """For each form what 1, 8 and 32 clients saw, in rounds after one to warm up."""
+def measure(rounds: int = ROUNDS, given: int | None = None) -> dict[str, dict]:
+    """For each form what 1, 8 and 32 clients saw, in rounds after one to warm up.
+
+    `given`: so many threads; None: what the engine takes for best.
+    """
     spawn = multiprocessing.get_context("spawn")
-    pipes, processes = {}, []
+    pipes, processes, used = {}, [], {}
     for name, int8 in FORMS.items():
         pipes[name], far = spawn.Pipe()
-        arguments = (int8, torch.get_num_threads(), far)
+        arguments = (int8, given, far)
         processes.append(spawn.Process(target=serve, args=arguments, daemon=True))
         processes[-1].start()
-        pipes[name].recv()  # ready
+        used[name] = pipes[name].recv()  # it is ready
     seen = {name: {clients: [] for clients in CLIENTS} for name in FORMS}
     memory = {}
     for turn in range(rounds + 1):
@@ -157,7 +160,9 @@ def measure(rounds: int = ROUNDS) -> dict[str, dict]:
         pipe.send(None)
         process.join()
     return {
-        name: summary(seen[name]) | {"megabytes": round(memory[name] / 1e6)}
+        name: {"threads": used[name]}
+        | summary(seen[name])
+        | {"megabytes": round(memory[name] / 1e6)}
         for name in FORMS
     }
 
@@ -194,9 +199,8 @@ def summary(seen: dict[int, list[Result]]) -> dict:
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        torch.set_num_threads(int(sys.argv[1]))
-    results = measure()
+    given = int(sys.argv[1]) if len(sys.argv) > 1 else None
+    results = measure(given=given)
     for form, told in results.items():
         print(form)
         for name, values in told.items():

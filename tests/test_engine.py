@@ -249,18 +249,19 @@ def test_a_text_ends_with_the_token_that_ends_it(started):
 
 
 def test_log_probabilities_are_those_of_transformers(started):
+    """Also after prompts that are read in more than one piece."""
     model = shaken(CONFIG, 0.6, 1.5)
+    told = [(None, {}), (0, {}), (3, {"temperature": 0.2, "top_k": 2}), (61, {})]
     asked = [
-        Request(prompt(6, n), 12, seed=n, top_logprobs=count, **settings)
-        for n, (count, settings) in enumerate(
-            [(None, {}), (0, {}), (3, {"temperature": 0.2, "top_k": 2}), (61, {})]
-        )
+        Request(prompt(length, n), 12, seed=n, top_logprobs=count, **settings)
+        for n, (count, settings) in enumerate(told)
+        for length in (6, 68)
     ]
     writer = started(model)
     heard = [ask(writer, request) for request in asked]
     for request, each in zip(asked, heard, strict=True):
         ids = torch.tensor([[*request.ids, *each.wait().ids]])
-        logs = theirs(model)(ids).logits[0, 5:-1].log_softmax(-1)  # (12, V)
+        logs = theirs(model)(ids).logits[0, -13:-1].log_softmax(-1)  # (12, V)
         assert len(each.tokens) == 12
         for token, right in zip(each.tokens, logs, strict=True):
             if request.top_logprobs is None:
@@ -474,6 +475,11 @@ def test_prompts_are_read_in_pieces_of_few_sizes(started, pieces):
         request = greedy(length, 80 - length)
         assert ask(writer, request).wait().ids == expected(model, request)
     assert pieces == [16, 16, 32, 64, 16, 64, 16, 64, 16]
+    # The last one may not go beyond the context.
+    short = shaken(replace(CONFIG, n_positions=75), 0.6, 1.5)
+    request = greedy(74, 1)
+    assert ask(started(short), request).wait().ids == expected(short, request)
+    assert pieces[9:] == [64, 11]
 
 
 # ---- coming and going ---------------------------------------------------------------
@@ -755,6 +761,11 @@ def test_the_outermost_requests_are_taken(started):
 def test_an_engine_that_cannot_be_is_refused(settings):
     with pytest.raises(ValueError, match="expected 1 or more, 0 or more"):
         Engine(shaken(CONFIG), **settings)
+
+
+def test_a_small_model_takes_one_thread():
+    assert engine.threads(pretrained.load()[0].config) == 1
+    assert engine.threads(GPTConfig()) == torch.get_num_threads()
 
 
 def test_the_examples_in_the_docstrings_hold():

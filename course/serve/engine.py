@@ -39,7 +39,7 @@ from course.int8 import INT8
 from course.layers import Layers
 from course.serve.batch import Batch, best_form, up
 from course.serve.sampling import Settings, draw, scores
-from solutions.gpt_block import GPT, GPTConfig
+from solutions.gpt_block import GPT, GPTConfig, gpt_parameters
 
 PIECE = 64
 """So many tokens of prompts are read in a step, at most."""
@@ -49,6 +49,9 @@ FILLED = 16
 
 For every new size oneDNN writes a program, of half a megabyte, and keeps it.
 """
+
+SMALL = 10_000_000
+"""A model of fewer parameters is best served by one thread."""
 
 SEEDS = range(-(2**63), 2**63)
 
@@ -373,6 +376,15 @@ class Engine:
         running = list(self._running)
         left = [each._request.max_tokens - each._written for each in running]
         return max(1, math.ceil(min(left, default=0) * self._pace))
+
+
+def threads(config: GPTConfig) -> int:
+    """How many threads torch should compute with, for `torch.set_num_threads`.
+
+    One for a small model: its operations are over before others could help, and threads
+    that wait for each other keep a processor from who reads the answers.
+    """
+    return 1 if gpt_parameters(config) < SMALL else torch.get_num_threads()
 
 
 def check(request: Request, config: GPTConfig) -> None:
