@@ -22,7 +22,6 @@ arXiv:1911.02150, section 2.4, for keys and values that are kept.
 
 from __future__ import annotations
 
-import codecs
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import takewhile
@@ -40,6 +39,7 @@ from course.small_model import START
 from solutions.causal_masking import causal_mask
 from solutions.gpt_block import GPT, keep_top_k, keep_top_p
 from solutions.language_models import sample_next
+from solutions.local_deployment import StopAt, StreamingDecoder
 from solutions.tokens import END_OF_TEXT
 
 COLDEST = 1e-6
@@ -319,11 +319,11 @@ def characters(chunks: Iterable[bytes]) -> Iterator[str]:
     >>> list(characters([b"a", b"\\xec\\x95", b"\\x88", b"b\\xec"]))
     ['a', '안', 'b', '\ufffd']
     """
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    decoder = StreamingDecoder()
     for chunk in chunks:
-        if piece := decoder.decode(chunk):
+        if piece := decoder.push(chunk):
             yield piece
-    if rest := decoder.decode(b"", final=True):
+    if rest := decoder.finish():
         yield rest
 
 
@@ -335,19 +335,14 @@ def before(pieces: Iterable[str], stop: str) -> Iterator[str]:
     >>> list(before(["one. T", "he ", "En", "d. two"], stop="The End"))
     ['one. ']
     """
-    held = ""
+    shown = StopAt([stop])
     for piece in pieces:
-        held += piece
-        if stop in held:
-            held = held[: held.index(stop)]
-            break
-        possible = range(min(len(held), len(stop) - 1), 0, -1)
-        kept = next((n for n in possible if held.endswith(stop[:n])), 0)
-        ready, held = held[: len(held) - kept], held[len(held) - kept :]
-        if ready:
+        if ready := shown.push(piece):
             yield ready
-    if held:
-        yield held
+        if shown.stopped:
+            return
+    if rest := shown.finish():
+        yield rest
 
 
 # ---- the command --------------------------------------------------------------------

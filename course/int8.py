@@ -21,7 +21,7 @@ The kernel is oneDNN's, as `torch.compile` uses it for quantized models. It take
 numbers 0 .. 255, of which it takes 128 away again.
 
 Source: Dettmers et al. 2022, "LLM.int8()", arXiv:2208.07339, section 2, for one scale
-per row of both; Jacob et al. 2017, arXiv:1712.05877, for whole numbers all the way.
+per row of both; Jacob et al. 2018, arXiv:1712.05877, for whole numbers all the way.
 """
 
 from __future__ import annotations

@@ -32,7 +32,9 @@ def test_nothing_measured_is_told(folder):
         records.load("nothing")
 
 
-@pytest.mark.parametrize("name", ["training", "generation", "learning", "sizes"])
+@pytest.mark.parametrize(
+    "name", ["training", "generation", "learning", "sizes", "serving", "browser"]
+)
 def test_the_records_of_the_book_are_whole(name):
     record = records.load(name)
     assert record["results"]

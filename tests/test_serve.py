@@ -1094,6 +1094,35 @@ def small(context: int) -> tuple[GPT, dict[bytes, int]]:
     return GPT(GPTConfig(262, context, n_embd=4, n_layer=1, n_head=1)), RANKS
 
 
+def test_small_models_are_served_with_one_thread_and_kept_once(monkeypatch):
+    read, threads, load = [], [], pretrained.load
+
+    class Instead:
+        def __init__(self, _config, close) -> None:
+            self.close = close
+
+        def run(self, sockets) -> None:
+            threads.append(torch.get_num_threads())
+            self.close()
+            sockets[0].close()
+
+    def remembered(where):
+        read.append(load(where))
+        return read[-1]
+
+    monkeypatch.setattr(run, "Server", Instead)
+    monkeypatch.setattr(pretrained, "load", remembered)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        run.run(port=0)
+    finally:
+        torch.set_num_threads(before)
+    assert threads == [1]
+    # The engines have matrices of their own, so those of the models are let go.
+    assert [gpt.blocks[0].attention.qkv.weight.numel() for gpt, _ in read] == [0, 0]
+
+
 @contextmanager
 def started(folder) -> Iterator[tuple[subprocess.Popen, str]]:
     """`sundays serve` as a reader starts it, and the address that it printed."""

@@ -20,11 +20,12 @@ from pathlib import Path
 from types import FrameType
 from urllib.parse import quote
 
+import torch
 import uvicorn
 
 from course import pretrained, tuning
 from course.serve.app import create_app
-from course.serve.engine import Engine
+from course.serve.engine import Engine, threads
 from course.serve.guard import is_local
 from course.serve.served import Served
 
@@ -73,6 +74,7 @@ def run(
     except KeyboardInterrupt:
         sys.exit(130)
     engines = [served.engine for served in models.values()]
+    torch.set_num_threads(min(threads(engine.config) for engine in engines))
     config = uvicorn.Config(
         create_app(models, token),
         http="h11",
@@ -142,7 +144,10 @@ def load(model: str | None, *, chat: bool, slots: int, int8: bool) -> dict[str, 
     read = {name: pretrained.load(where) for name, (where, _) in wanted.items()}
     return {
         name: Served(
-            name, Engine(gpt, slots=slots, int8=int8), encoding, wanted[name][1]
+            name,
+            Engine(gpt, slots=slots, int8=int8, take=True),
+            encoding,
+            wanted[name][1],
         )
         for name, (gpt, encoding) in read.items()
     }
