@@ -1,10 +1,12 @@
 """Many clients at once: `python -m benchmarks.serving [THREADS]`.
 
 The engine of `sundays serve` with the model that comes with the course, in float32 and
-in int8, each in a process of its own. 1, 8 and 32 clients ask for stories, each for the
-next one as soon as it has the last; the prompts are beginnings of stories, of 1 to 128
-tokens. Told are tokens per second of all clients together, the time until the first
-token of a text, and the peak of the memory.
+in int8, and `sundays serve` itself, asked over HTTP, each in a process of its own. 1, 8
+and 32 clients ask for stories, each for the next one as soon as it has the last; the
+prompts are beginnings of stories, of 1 to 128 tokens. Told are tokens per second of all
+clients together, the time until the first token of a text, and the peak of the memory.
+Over HTTP a story may end before its last token, and the clients share the processor
+with the server.
 
 The same requests, with the same seeds, are made alone and among 32; how many of the
 texts differ is told, too. Times vary by machine and by what else it does; nothing in
@@ -13,7 +15,12 @@ texts differ is told, too. Times vary by machine and by what else it does; nothi
 
 from __future__ import annotations
 
+import http.client
+import json
 import multiprocessing
+import re
+import resource
+import subprocess
 import sys
 import threading
 import time
@@ -21,6 +28,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from statistics import median
+from urllib.parse import urlsplit
 
 import tiktoken
 import torch
@@ -36,7 +44,6 @@ CLIENTS = {1: 20, 8: 32, 32: 96}
 TOKENS = 120
 TEXTS = max(CLIENTS.values())
 ROUNDS = 5
-FORMS = {"float32": False, "int8": True}
 
 Ask = Callable[[int, Callable[[], None]], tuple[int, ...] | str]
 """Ask for the text of this number, as a client does, and return it when it is whole.
@@ -117,6 +124,14 @@ def asking(engine: Engine, made: Sequence[Request]) -> Ask:
     return ask
 
 
+def in_float32(given: int | None, pipe) -> None:
+    serve(False, given, pipe)
+
+
+def in_int8(given: int | None, pipe) -> None:
+    serve(True, given, pipe)
+
+
 def serve(int8: bool, given: int | None, pipe) -> None:
     """In a process of its own: one round of some clients, when told to."""
     model, encoding = pretrained.load()
@@ -125,8 +140,60 @@ def serve(int8: bool, given: int | None, pipe) -> None:
     ask = asking(engine, requests(encoding, range(TEXTS)))
     pipe.send(torch.get_num_threads())
     while order := pipe.recv():
-        pipe.send((at_once(ask, *order), peak_bytes("cpu")))
+        pipe.send(at_once(ask, *order))
     engine.close()
+    pipe.send(peak_bytes("cpu"))
+
+
+# ---- the server ---------------------------------------------------------------------
+
+
+def over_http(given: int | None, pipe) -> None:
+    """The same of `sundays serve`, which chooses its threads itself."""
+    model, encoding = pretrained.load()
+    command = [sys.executable, "-m", "course.cli", "serve", "--port", "0"]
+    command += ["--model", str(pretrained.FOLDER)]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    address = re.search(r"http://\S+:\d+", server.stdout.readline())[0]
+    asked = requests(encoding, range(TEXTS))
+    prompts = [encoding.decode(list(request.ids)) for request in asked]
+    ask = asking_over_http(urlsplit(address).netloc, prompts)
+    pipe.send(threads(model.config))
+    while order := pipe.recv():
+        pipe.send(at_once(ask, *order))
+    server.terminate()
+    server.communicate()
+    unit = 1 if sys.platform == "darwin" else 1024
+    pipe.send(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit)
+
+
+def asking_over_http(address: str, prompts: Sequence[str]) -> Ask:
+    """What a client does who streams from a server: one connection for each text."""
+
+    def ask(number: int, on_token: Callable[[], None]) -> str:
+        connection = http.client.HTTPConnection(address)
+        asked = {
+            "model": "five-sundays",
+            "prompt": prompts[number],
+            "max_tokens": TOKENS,
+            "seed": number,
+            "stream": True,
+        }
+        kind = {"Content-Type": "application/json"}
+        connection.request("POST", "/v1/completions", json.dumps(asked), kind)
+        answer, text = connection.getresponse(), ""
+        assert answer.status == 200, answer.read()
+        while line := answer.readline():
+            if line.startswith(b"data: {"):
+                text += json.loads(line[6:])["choices"][0]["text"]
+                on_token()
+        connection.close()
+        return text
+
+    return ask
+
+
+FORMS = {"float32": in_float32, "int8": in_int8, "float32, over HTTP": over_http}
 
 
 # ---- taking turns -------------------------------------------------------------------
@@ -139,10 +206,9 @@ def measure(rounds: int = ROUNDS, given: int | None = None) -> dict[str, dict]:
     """
     spawn = multiprocessing.get_context("spawn")
     pipes, processes, used = {}, [], {}
-    for name, int8 in FORMS.items():
+    for name, form in FORMS.items():
         pipes[name], far = spawn.Pipe()
-        arguments = (int8, given, far)
-        processes.append(spawn.Process(target=serve, args=arguments, daemon=True))
+        processes.append(spawn.Process(target=form, args=(given, far), daemon=True))
         processes[-1].start()
         used[name] = pipes[name].recv()  # it is ready
     seen = {name: {clients: [] for clients in CLIENTS} for name in FORMS}
@@ -153,11 +219,12 @@ def measure(rounds: int = ROUNDS, given: int | None = None) -> dict[str, dict]:
                 # A single client has other texts in each round.
                 numbers = [n % TEXTS for n in range(turn * texts, (turn + 1) * texts)]
                 pipe.send((clients, numbers))
-                result, memory[name] = pipe.recv()
+                result = pipe.recv()
                 if turn:
                     seen[name][clients].append(result)
-    for pipe, process in zip(pipes.values(), processes, strict=True):
+    for (name, pipe), process in zip(pipes.items(), processes, strict=True):
         pipe.send(None)
+        memory[name] = pipe.recv()
         process.join()
     return {
         name: {"threads": used[name]}
@@ -193,7 +260,6 @@ def summary(seen: dict[int, list[Result]]) -> dict:
     )
     shared = alone.keys() & among.keys()
     told["texts_compared"] = len(shared)
-    told["tokens_compared"] = sum(len(alone[number]) for number in shared)
     told["texts_that_differ"] = sum(alone[n] != among[n] for n in shared)
     return told
 
