@@ -28,13 +28,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from course import checkpoints, dataset, generation, pretrained
 from course.checkpoints import CheckpointError
-from course.fast import InBfloat16, build, keep_pages
+from course.fast import InBfloat16, build, compiled_step, keep_pages
 from course.files import write_atomically
 from course.processes import Machine, machine
 from solutions.gpt_block import PRESETS, GPTConfig
@@ -219,7 +218,12 @@ class Run:
         last, here = self.settings.steps, self.here
         log = Log(self.folder / "log.jsonl", self.step) if here.leads else None
         steps = pretrain(
-            self.model, self._parts, self.optimizers, self.settings.plan(), self.step
+            self.model,
+            self._parts,
+            self.optimizers,
+            self.settings.plan(),
+            self.step,
+            compiled_step() if self.on_gpu else None,
         )
         bar = tqdm(
             total=last,
@@ -262,6 +266,10 @@ class Run:
         }
 
     @property
+    def on_gpu(self) -> bool:
+        return self.here.device.type == "cuda"
+
+    @property
     def tokens_per_step(self) -> int:
         return self.settings.rows * self.config.n_positions
 
@@ -276,9 +284,7 @@ class Run:
     def _made_ready(self) -> nn.Module:
         """The model as it is trained; its weights are those of `inner`."""
         model = self.here.spread(self.inner)
-        if self.here.device.type != "cuda":
-            return model
-        return InBfloat16(torch.compile(model))
+        return InBfloat16(model) if self.on_gpu else model
 
     def _resumed(self) -> int:
         """Put back what the checkpoint holds; how many steps were done.

@@ -79,7 +79,15 @@ def made_by_us(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def made_by_them(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("theirs")
-    config = GPT2Config(290, 12, 8, 2, 2, bos_token_id=289, eos_token_id=289)
+    config = GPT2Config(
+        vocab_size=290,
+        n_positions=12,
+        n_embd=8,
+        n_layer=2,
+        n_head=2,
+        bos_token_id=289,
+        eos_token_id=289,
+    )
     shaken(GPT2LMHeadModel(config)).save_pretrained(folder)
     gpt2_vocabulary(folder)
     return folder

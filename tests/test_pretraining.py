@@ -254,6 +254,31 @@ def test_a_part_in_which_nothing_is_asked_changes_nothing():
     assert_close(parameters_of(cut), parameters_of(whole), rtol=0, atol=0)
 
 
+def test_the_loss_that_is_given_is_the_one_that_is_minimised():
+    model, twin, asked = gpt(), gpt(), []
+
+    def doubled(some, part):
+        asked.append(part)
+        return 2 * next_token_loss(some, part)
+
+    parts = BATCH[:1], BATCH[1:2, :3], BATCH[2:]
+    loss = training_step(model, parts, [SGD(model.parameters(), 0.25)], 1e6, doubled)
+    single = training_step(twin, parts, [SGD(twin.parameters(), 0.5)], 1e6)
+    assert [len(part) for part in asked] == [1, 1, len(BATCH) - 2]
+    assert_close(loss, 2 * single, rtol=1e-12, atol=0)
+    assert_close(parameters_of(model), parameters_of(twin), rtol=1e-12, atol=1e-12)
+
+
+def test_the_loop_takes_the_steps_that_it_is_given():
+    model, asked = gpt(), []
+    own = optimizers(model, 0.01)
+    plan = Plan(steps=2, clip=0.3)
+    run = pretrain(model, draw, own, plan, learn=lambda *given: asked.append(given))
+    assert [*run] == [(1, None), (2, None)]
+    assert all(given[0] is model and given[2:] == (own, 0.3) for given in asked)
+    assert_close([given[1] for given in asked], [draw(0), draw(1)])
+
+
 @pytest.mark.parametrize("clip", [1e-3, 0.7, 1e6])
 def test_the_step_is_no_longer_than_the_clipped_gradient(clip):
     model = gpt()

@@ -1201,7 +1201,7 @@ def memory() -> Iterator[Case]:
     small = (GPTConfig(16, 9, 33, 5, 11), 68_376)
     gpt2 = (GPTConfig(50257, 1024, 768, 12, 12), 124_439_808)
     odd = (GPTConfig(11, 5, 7, 3, 1), 2_163)
-    huge = (GPTConfig(10**6, 10**6, 10**7, 1, 1), 1_220_000_150_000_000)
+    huge = (GPTConfig(10**8, 10**3, 10**7, 1, 1), 2_200_010_150_000_000)
     two, four = {"bytes_per_cached": 2}, {"bytes_per_weight": 0.5}
     for title, (config, weights), given, right in (
         # 68,376 * 4
@@ -1229,7 +1229,7 @@ def memory() -> Iterator[Case]:
             "a model that no memory holds",
             huge,
             {"length": 1000},
-            4_880_000_600_000_000 + 80_000_000_000,
+            8_800_040_600_000_000 + 80_000_000_000,
         ),
         # 124,439,808 * 4
         ("the smallest GPT-2, without a text", gpt2, {}, 497_759_232),
