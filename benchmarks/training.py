@@ -192,7 +192,8 @@ def main() -> None:
             print(f"  {name:28} {values}")
     # The book shows what a CPU does, on which its readers can try it again.
     on_gpu = torch.cuda.is_available()
-    print(records.keep("training_gpu" if on_gpu else "training", results))
+    name = "training_gpu" if on_gpu else "training"
+    print(records.keep(name, results, "training"))
 
 
 if __name__ == "__main__":

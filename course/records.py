@@ -33,10 +33,13 @@ def load(name: str) -> dict[str, Any]:
     return json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
 
 
-def keep(name: str, results: Any) -> Path:
-    """Write what was measured now, on this machine."""
+def keep(name: str, results: Any, benchmark: str | None = None) -> Path:
+    """Write what was measured now, on this machine.
+
+    `benchmark`: the one that measured it, if the record has another name.
+    """
     record = {
-        "command": f"python -m benchmarks.{name}",
+        "command": f"python -m benchmarks.{benchmark or name}",
         "machine": machine(),
         "versions": versions(),
         "commit": _commit(),

@@ -33,7 +33,16 @@ def test_nothing_measured_is_told(folder):
 
 
 @pytest.mark.parametrize(
-    "name", ["training", "generation", "learning", "sizes", "serving", "browser"]
+    "name",
+    [
+        "training",
+        "training_gpu",
+        "generation",
+        "learning",
+        "sizes",
+        "serving",
+        "browser",
+    ],
 )
 def test_the_records_of_the_book_are_whole(name):
     record = records.load(name)
