@@ -92,6 +92,7 @@ class Layers:
             made = form.linear(weight.detach(), weights[f"{name}.bias"].detach())
             if take and form is not PLAIN:
                 weight.data = weight.new_empty(0)
+                give_back()
             return made
 
         self.blocks = [

@@ -19,7 +19,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -75,7 +75,13 @@ UNUSED = re.compile(r"(.*\.)?attn\.(masked_)?bias|lm_head\.weight")
 SPECIAL = re.compile(r"<.*>|\[.*\]")
 """How special tokens look, `<|endoftext|>` or `[PAD]`."""
 
-FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+FLOATS = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "BF16": torch.bfloat16,
+    "F16": torch.float16,
+}
+"""What weights may be: its name in a safetensors file -> its type."""
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 """OWNER/NAME, or NAME alone."""
@@ -159,8 +165,8 @@ def load(where: str | Path | None = None) -> tuple[GPT, tiktoken.Encoding]:
             f"the vocabulary in {folder} has {size} tokens, but {CONFIG} says "
             f"vocab_size {config.vocab_size}: take both from the same model"
         )
-    state, fingerprint = _weights(folder / WEIGHTS, config)
-    if fingerprint not in (None, _fingerprint(config, ranks)):
+    state = _weights(folder / WEIGHTS, config)
+    if state.fingerprint not in (None, _fingerprint(config, ranks)):
         raise PretrainedError(
             f"{folder / WEIGHTS} was saved with another {CONFIG} or vocabulary than "
             "lies beside it, perhaps because saving was cut short: save the model again"
@@ -306,14 +312,48 @@ def _check_special(
             )
 
 
-def _weights(path: Path, config: GPTConfig) -> tuple[dict[str, Tensor], str | None]:
-    """The weights under the names of the file, and their fingerprint if it has one."""
+class _Weights(Mapping[str, Tensor]):
+    """The weights in a safetensors file, each read when it is asked for.
+
+    `safe_open` checks the file; but what it hands out stays in memory as long as the
+    file is open, and beside the model there would be room for all weights again.
+
+    Source: the format, on the page of safetensors.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises OSError or SafetensorError: if there is no such file in good order."""
+        with safe_open(path, framework="pt") as checked:
+            names = checked.keys()
+            self.fingerprint = (checked.metadata() or {}).get(FINGERPRINT)
+        self.path = path
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(size))
+        self.begin = 8 + size
+        self.told = {n: header[n] for n in names if not UNUSED.fullmatch(n)}
+
+    def __getitem__(self, name: str) -> Tensor:
+        told = self.told[name]
+        begin, end = told["data_offsets"]
+        with self.path.open("rb") as file:
+            file.seek(self.begin + begin)
+            data = bytearray(file.read(end - begin))
+        if not data:  # which `frombuffer` does not take
+            return torch.empty(told["shape"])
+        return torch.frombuffer(data, dtype=FLOATS[told["dtype"]]).view(told["shape"])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.told)
+
+    def __len__(self) -> int:
+        return len(self.told)
+
+
+def _weights(path: Path, config: GPTConfig) -> _Weights:
+    """The weights under the names of the file."""
     try:
-        with safe_open(path, framework="pt") as file:
-            names = file.keys()
-            used = [name for name in names if not UNUSED.fullmatch(name)]
-            state = {name: file.get_tensor(name) for name in used}
-            fingerprint = (file.metadata() or {}).get(FINGERPRINT)
+        weights = _Weights(path)
     except FileNotFoundError:
         raise PretrainedError(_missing(path)) from None
     except (OSError, SafetensorError) as error:
@@ -321,24 +361,24 @@ def _weights(path: Path, config: GPTConfig) -> tuple[dict[str, Tensor], str | No
             f"{path} cannot be read ({error}): it is damaged or no safetensors file, "
             "copy or save it again"
         ) from None
-    held, wanted = sum(map(Tensor.numel, state.values())), gpt_parameters(config)
-    if held != wanted:
+    held = sum(math.prod(told["shape"]) for told in weights.told.values())
+    if held != (wanted := gpt_parameters(config)):
         raise PretrainedError(
             f"{path} holds {held:,} numbers, but a model of the sizes in {CONFIG} has "
             f"{wanted:,}: take both from the same model"
         )
-    for name, value in state.items():
-        if value.dtype not in FLOATS:
+    for name, told in weights.told.items():
+        if told["dtype"] not in FLOATS:
             raise PretrainedError(
-                f"{name} in {path} is of type {value.dtype}, expected float32 or half "
-                "of it: take weights that are not quantized"
+                f"{name} in {path} is of type {told['dtype']}, expected F32 or half of "
+                "it, F16: take weights that are not quantized"
             )
-        if not value.isfinite().all():
+        if not weights[name].isfinite().all():
             raise PretrainedError(
                 f"{name} in {path} holds numbers that are not finite: the training "
                 "failed, take an earlier checkpoint"
             )
-    return state, fingerprint
+    return weights
 
 
 def _missing(path: Path) -> str:

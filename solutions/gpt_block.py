@@ -407,18 +407,19 @@ def from_gpt2(state: Mapping[str, Tensor], config: GPTConfig) -> GPT:
     Raises:
         ValueError: if a weight is missing or has another shape than the config says.
     """
-    state = {name.removeprefix("transformer."): value for name, value in state.items()}
+    names = {name.removeprefix("transformer."): name for name in state}
     with torch.device("meta"):
         model = GPT(config)
     ours = {}
     for name, (theirs, turned) in gpt2_names(config).items():
         wanted = model.get_parameter(name).shape
-        if theirs not in state:
+        if theirs not in names:
             raise ValueError(
                 f"the checkpoint has no {theirs}: is it a GPT-2 of "
                 f"{config.n_layer} layers?"
             )
-        value, stored = state[theirs], wanted[::-1] if turned else wanted
+        # One at a time: a state that reads its file when asked need not hold them all.
+        value, stored = state[names[theirs]], wanted[::-1] if turned else wanted
         if value.shape != stored:
             raise ValueError(
                 f"{theirs} is {tuple(value.shape)} in the checkpoint, but the config "

@@ -6,7 +6,9 @@ import copy
 import doctest
 import io
 import math
+from collections import UserDict
 from dataclasses import replace
+from weakref import WeakSet
 
 import pytest
 import torch
@@ -636,6 +638,28 @@ def test_openais_extra_buffers_and_the_tied_output_are_left_aside():
         state[f"h.{layer}.attn.masked_bias"] = torch.tensor(-1e4)
     state["lm_head.weight"] = state["wte.weight"]
     assert torch.equal(from_gpt2(state, TINY)(ids), ours(ids))
+
+
+class Read(UserDict):
+    """A state that makes a tensor anew when it is asked for, as a file is read."""
+
+    def __init__(self, state: dict[str, torch.Tensor]) -> None:
+        super().__init__(state)
+        self.alive: WeakSet[torch.Tensor] = WeakSet()
+        self.most = 0
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        made = self.data[name].clone()
+        self.alive.add(made)
+        self.most = max(self.most, len(self.alive))
+        return made
+
+
+def test_a_state_that_is_read_from_a_file_is_never_held_as_a_whole():
+    state = Read(to_gpt2(GPT(TINY)))
+    model = from_gpt2(state, TINY)
+    assert_close(to_gpt2(model), state.data, rtol=0, atol=0)
+    assert state.most == 2  # the one before is let go when the next one has come
 
 
 def test_loaded_weights_are_copies_that_train():

@@ -491,7 +491,7 @@ SPOILED = [
     ),
     (
         holds(lambda state: state.update({NORM: state[NORM].to(torch.int8)})),
-        "ln_f.weight in .*model.safetensors is of type torch.int8, expected float32",
+        "ln_f.weight in .*model.safetensors is of type I8, expected F32",
     ),
     (
         holds(lambda state: state[NORM][3].fill_(torch.nan)),

@@ -1075,7 +1075,7 @@ def test_all_options_arrive(monkeypatch):
     }
     monkeypatch.setattr(run, "Engine", lambda gpt, **options: made.append(options))
     run.load(str(pretrained.FOLDER), chat=False, slots=3, int8=True)
-    assert made == [{"slots": 3, "int8": True}]
+    assert made == [{"slots": 3, "int8": True, "take": True}]
 
 
 def test_the_terminal_shows_where_it_is():
