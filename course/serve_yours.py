@@ -1,28 +1,21 @@
-"""Serves the GPT of your own parts: `python -m course.serve_yours [FOLDER] [--port N]`.
+"""What answers in `sundays serve --mine`: the GPT of your own parts.
 
-FOLDER is a model, as `sundays train` leaves it; without one it is the model of the
-course that answers questions. The chat page and the programs are answered by your
-parts, one text after the other. `sundays serve` is the fast one.
+The chat page and the programs are answered by your parts, one text after the other. The
+engine of `sundays serve` is the fast one.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
-import uvicorn
 
 from course import tuning, yours
 from course.generation import check_settings
-from course.pretrained import PretrainedError
-from course.serve.app import create_app
 from course.serve.engine import Closed, Overloaded, Request, Stats, Token, check
-from course.serve.run import Server, listen, welcome
 from course.serve.served import Served
 from course.yours import Own
 
@@ -139,7 +132,8 @@ def served(where: str | Path | None = None, chat: bool = False) -> Served:
     """The reader's model, ready for `course.serve.app.create_app`.
 
     Args:
-        where: as `course.yours.assemble`; None: the one that answers questions.
+        where: a model, as `sundays train` leaves it, see `course.yours.assemble`; None:
+            the weights of the one that answers questions.
         chat: it was tuned on the dialogues of the course.
 
     Raises:
@@ -148,37 +142,3 @@ def served(where: str | Path | None = None, chat: bool = False) -> Served:
     own = yours.assemble(tuning.FOLDER if where is None else where)
     chats = chat or where is None
     return Served(NAME, OwnEngine(own), own.encoding, chats)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m course.serve_yours",
-        description="Serve the GPT that is made of your own passing answers.",
-    )
-    parser.add_argument("folder", nargs="?", help="a model; else that of the course")
-    parser.add_argument("--chat", action="store_true", help="it was tuned to answer")
-    parser.add_argument("--port", type=int, default=8001, help="0: any that is free")
-    options = parser.parse_args(arguments)
-    try:
-        listening = listen("127.0.0.1", options.port)
-        model = served(options.folder, options.chat)
-    except (PretrainedError, ValueError) as problem:
-        sys.exit(str(problem))
-    print(yours.report())
-    models, port = {NAME: model}, listening.getsockname()[1]
-    print(welcome(models, "127.0.0.1", port, None), flush=True)
-    config = uvicorn.Config(
-        create_app(models),
-        http="h11",
-        ws="none",
-        lifespan="off",
-        log_level="error",
-        access_log=False,
-        server_header=False,
-    )
-    Server(config, model.engine.close).run(sockets=[listening])
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,7 +6,7 @@
         print(piece, end="", flush=True)
 
 A part that has passed is used, and the course's own stands in for each of the others.
-`python -m course.serve_yours my-gpt` serves such a model.
+`sundays serve --mine --model my-gpt` serves such a model.
 """
 
 from __future__ import annotations

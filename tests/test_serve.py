@@ -925,6 +925,12 @@ def test_an_engine_that_fails_is_no_riddle(failure, status, words):
             assert (getattr(error, "status_code", None)) == (None if stream else status)
 
 
+def test_after_a_failure_the_connection_is_not_used_again():
+    with held(RuntimeError("out")) as (url, _engine):
+        failed = post(f"{url}/v1/completions", json=TEXT)
+    assert (failed.status_code, failed.headers["connection"]) == (500, "close")
+
+
 @contextmanager
 def asking(url: str, asked: dict) -> Iterator[socket.socket]:
     """A request by hand, so that its sender can go away at any moment."""
@@ -1064,6 +1070,7 @@ def test_all_options_arrive(monkeypatch):
     given, made = {}, []
     monkeypatch.setattr(run, "run", lambda model, **options: given.update(options))
     command = "serve --model m --chat --host h --port 5 --int8 --token t --slots 7"
+    command += " --mine"
     assert CliRunner().invoke(cli.app, command.split()).exit_code == 0
     assert given == {
         "chat": True,
@@ -1072,6 +1079,7 @@ def test_all_options_arrive(monkeypatch):
         "int8": True,
         "token": "t",
         "slots": 7,
+        "mine": True,
     }
     monkeypatch.setattr(run, "Engine", lambda gpt, **options: made.append(options))
     run.load(str(pretrained.FOLDER), chat=False, slots=3, int8=True)

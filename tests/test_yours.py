@@ -19,7 +19,8 @@ from course import answers, pretrained, yours
 from course.checks import CHAPTERS, of_chapter
 from course.notebooks import ROOT, solved
 from course.serve.engine import Closed, Overloaded, Request
-from course.serve_yours import OwnEngine, main
+from course.serve.run import run
+from course.serve_yours import OwnEngine
 from solutions.gpt_block import write
 
 
@@ -195,7 +196,8 @@ def test_masks_that_a_reader_keeps_as_buffers_do_no_harm(home):
 
 def test_the_command_serves_until_ctrl_c(home):
     keep("gpt_block", "gelu")
-    command = [sys.executable, "-m", "course.serve_yours", str(pretrained.FOLDER)]
+    command = [sys.executable, "-m", "course.cli", "serve", "--mine"]
+    command += ["--model", str(pretrained.FOLDER)]
     with subprocess.Popen(
         [*command, "--port", "0"],
         cwd=ROOT,
@@ -220,12 +222,17 @@ def test_the_command_serves_until_ctrl_c(home):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
-    [(["no-such-folder", "--port", "0"], "no-such-folder"), (["--port", "-1"], "port")],
+    ("options", "words"),
+    [
+        ({"model": "no-such-folder"}, "no-such-folder"),
+        ({"port": -1}, "port"),
+        ({"int8": True}, "leave --int8 or --mine out"),
+        ({"host": "0.0.0.0"}, "demands a token"),
+    ],
 )
-def test_what_the_command_cannot_do_is_said_in_one_line(arguments, words):
+def test_what_cannot_be_served_is_said_in_one_line(options, words):
     with pytest.raises(SystemExit) as caught:
-        main(arguments)
+        run(mine=True, **{"port": 0, **options})
     assert words in caught.value.code
     assert "\n" not in caught.value.code
 

@@ -110,4 +110,8 @@ async def _no_json(_request: Request, error: RequestValidationError) -> JSONResp
 
 
 async def _failed(_request: Request, _error: Exception) -> JSONResponse:
-    return unexpected().response()
+    response = unexpected().response()
+    # The server closes the connection of a request that failed. A client that is not
+    # told may send its next request into it.
+    response.headers["Connection"] = "close"
+    return response

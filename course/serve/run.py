@@ -48,6 +48,7 @@ def run(
     int8: bool = False,
     token: str | None = None,
     slots: int = 32,
+    mine: bool = False,
 ) -> None:
     """Serve until a signal ends it.
 
@@ -57,6 +58,7 @@ def run(
         chat: `model` was tuned on the dialogues of the course.
         token: what requests must bring; else that of the environment, if it has one.
         slots: how many texts are written at once.
+        mine: with the reader's own parts, one text at a time.
 
     Raises:
         SystemExit: with one line, if it cannot serve; with 130 after Ctrl+C while the
@@ -67,8 +69,13 @@ def run(
         check_access(host, token)
         if slots < 1:
             raise ValueError(f"slots is {slots}, expected 1 or more")
+        if mine and int8:
+            raise ValueError("your own parts keep float32: leave --int8 or --mine out")
         listening = listen(host, port)
-        models = load(model, chat=chat, slots=slots, int8=int8)
+        if mine:
+            models = load_mine(model, chat=chat)
+        else:
+            models = load(model, chat=chat, slots=slots, int8=int8)
     except ValueError as problem:
         sys.exit(str(problem))
     except KeyboardInterrupt:
@@ -151,6 +158,19 @@ def load(model: str | None, *, chat: bool, slots: int, int8: bool) -> dict[str, 
         )
         for name, (gpt, encoding) in read.items()
     }
+
+
+def load_mine(model: str | None, *, chat: bool) -> dict[str, Served]:
+    """The GPT of the reader's own parts; says how many they are.
+
+    Raises:
+        ValueError: if there is no such model.
+    """
+    from course import serve_yours, yours  # they take what is served from here
+
+    served = serve_yours.served(model, chat)
+    tell(yours.report())
+    return {served.id: served}
 
 
 def close(engines: Iterable[Engine]) -> None:
