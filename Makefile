@@ -41,11 +41,14 @@ notebooks-test: .build/installed
 	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout 90 \
 	  --numprocesses $(WORKERS) --dist loadfile chapters .build/solved .build/spoiled
 
-# The same run on a machine with a GPU: fails unless CUDA did the work.
+# The same run on a machine with a GPU: fails unless CUDA did the work. What ran is kept in
+# course/records/executions_gpu.json, for the page of the book that says so.
 gpu-test: .build/installed
 	rm -rf .build/gpu
 	$(BIN)/python -m course.notebooks gpu .build/gpu
-	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 90 .build/gpu
+	$(BIN)/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 90 \
+	  --junitxml .build/gpu.xml .build/gpu
+	$(BIN)/python -m course.executions gpu .build/gpu.xml
 	$(BIN)/python -m pytest tests/test_checks.py
 	rm -rf .build/gpu-run
 	$(BIN)/sundays train stories:2000000 --device cuda --steps 200 --out .build/gpu-run

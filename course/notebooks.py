@@ -5,9 +5,10 @@
     python -m course.notebooks spoil .build/spoiled  copies with wrong answers in place
     python -m course.notebooks gpu .build/gpu        solved copies that must use CUDA
 
-The copies keep the committed outputs, so that nbval compares every cell: a reader who
-solved everything, or nothing, sees the same results. Only the verdicts differ; a last
-cell asserts them.
+`execute` takes notebooks, too, to run only these. It notes when, where and how long in
+`course/records/executions.json`. The copies keep the committed outputs, so that nbval
+compares every cell: a reader who solved everything, or nothing, sees the same results.
+Only the verdicts differ; a last cell asserts them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import os
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,6 +27,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+from course import executions
 from course.checks import find
 from course.files import write_atomically
 from course.source import source_of
@@ -232,9 +235,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("paths", nargs="*", type=Path)
     options = parser.parse_args(arguments)
     if options.action == "execute":
+        missing = [str(path) for path in options.paths if not path.is_file()]
+        if missing:
+            parser.error(f"there is no notebook {missing[0]}")
+        try:
+            executions.recorded()  # before the minutes that a run takes
+        except executions.NoRecord as problem:
+            parser.error(str(problem))
         for path in options.paths or chapters():
             print(f"executing {path}", flush=True)
+            began = time.monotonic()
             execute(path.resolve())
+            executions.keep(path, time.monotonic() - began)
         return 0
     if len(options.paths) != 1:
         parser.error(f"{options.action} needs one folder to write to")
