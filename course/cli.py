@@ -13,9 +13,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from course import answers, generation, training, workbook
+from course import answers, generation, progress, progress_command, training
 from course.checks import chapters
-from course.recheck import Outcome, recheck
+from course.files import write_atomically
+from course.recheck import Outcome, after_an_update, recheck, remember_all
 from course.training import Settings
 
 SETTINGS = Path(__file__).with_name("jupyter")
@@ -47,6 +48,7 @@ def check() -> None:
             for exercise in exercises:
                 status.update(f"checking {exercise.name}")
                 outcomes.append(recheck(chapter, exercise))
+    remember_all(outcomes)
     console.print(_table(outcomes))
     for outcome in outcomes:
         if outcome.problem:
@@ -62,16 +64,139 @@ def check() -> None:
         raise typer.Exit(1)
 
 
+@app.command("progress")
+def progress_(
+    path: Annotated[
+        Path | None,
+        typer.Argument(
+            help="With --share: a folder of the group, or a file that ends in .toml; "
+            "else progress.toml in your workbook."
+        ),
+    ] = None,
+    share: Annotated[
+        bool,
+        typer.Option(
+            "--share", help="Write a small file for your group, without any answer."
+        ),
+    ] = False,
+    name: Annotated[
+        str | None, typer.Option(help="Your name on the board; is remembered.")
+    ] = None,
+    no_name: Annotated[
+        bool, typer.Option("--no-name", help="Share no name; is remembered.")
+    ] = False,
+) -> None:
+    """Show how far you are, and what comes next; or share it with your group."""
+    if not share and (path is not None or name is not None or no_name):
+        sys.exit(
+            "A path and a name go with --share: `sundays progress --share FOLDER`."
+        )
+    if name is not None and no_name:
+        sys.exit("Give either --name or --no-name.")
+    if not share:
+        return progress_command.show()
+    try:
+        progress_command.share(path, "" if no_name else name)
+    except progress.ShareError as problem:
+        sys.exit(str(problem))
+
+
+@app.command()
+def plan(
+    start: Annotated[
+        str | None, typer.Option(help="The first date; at first 2025-03-02.")
+    ] = None,
+    at: Annotated[str | None, typer.Option(help="The hour; at first 14:00.")] = None,
+    minutes: Annotated[int | None, typer.Option(help="How long; at first 120.")] = None,
+    zone: Annotated[
+        str | None, typer.Option(help="By whose clocks; at first Asia/Seoul.")
+    ] = None,
+    skip: Annotated[
+        list[str] | None,
+        typer.Option(help="A date without a meeting; once for each of them."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A folder; else your workbook.")
+    ] = None,
+) -> None:
+    """Plan the five dates: as a page, and for calendar programs.
+
+    What you leave out stays as it is in your plan.
+    """
+    from course import plan_command  # what it needs takes time to import
+
+    try:
+        said = plan_command.run(
+            start=start,
+            begins=at,
+            minutes=minutes,
+            zone=zone,
+            skip=skip or (),
+            out=out,
+        )
+    except plan_command.PlanError as problem:
+        line = str(problem)
+        sys.exit(f"{line[0].upper()}{line[1:]}. Nothing was written.")
+    except OSError as problem:
+        sys.exit(
+            f"The plan cannot be written: {problem.strerror} ({problem.filename}). "
+            "What was there before is kept; run this again when that is mended."
+        )
+    print(said)
+
+
+@app.command()
+def group(
+    folder: Annotated[Path, typer.Argument(help="With your members' files.")],
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write the board as a page instead, for a projector."),
+    ] = None,
+    sunday: Annotated[
+        int | None, typer.Option(help="1 to 5; else the one the group is at.")
+    ] = None,
+) -> None:
+    """Show where your study group is, what to talk about, and who can help whom."""
+    from course.group import GroupError, board
+
+    try:
+        shown = board(folder, sunday=sunday)
+    except GroupError as problem:
+        sys.exit(str(problem))
+    if html is None:
+        Console().print(shown, crop=False)
+        return
+    try:
+        write_atomically(html, shown.page())
+    except OSError as problem:
+        sys.exit(
+            f"The page {html} cannot be written: {problem.strerror or problem}. "
+            "Give a file in a folder that you can write to."
+        )
+    print(f"{shown.size}\nThe board is {html}: open it in a browser.")
+
+
 @app.command()
 def lab(
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
 ) -> None:
-    """Bring your workbook up to date with the course, and open JupyterLab on it."""
+    """Bring your workbook up to date with the course, and open JupyterLab on it.
+
+    Answers whose checks have changed are checked again; they always stay.
+    """
+    from course import workbook  # what it needs takes a second to import
+
     folder = answers.home().absolute()
     try:
         notebooks = workbook.update(folder)
+        workbook.make_notes(folder)
     except workbook.WorkbookError as problem:
         sys.exit(str(problem))
+    after_an_update()
+    parts = progress.parts()
+    print(progress.two_lines(known=parts))
+    for line in filter(None, [progress.plan_problem()]):
+        print(line)
     print(
         f"Your workbook is {folder}. In JupyterLab, Shift+Enter runs a cell; "
         "Ctrl+C here ends JupyterLab.",
@@ -80,7 +205,7 @@ def lab(
     command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}"]
     # What the update says stays in sight.
     command += ["--log-level=WARN", "--LabApp.log_level=WARN"]
-    if start := _where_to_start(notebooks):
+    if start := _where_to_start(notebooks, parts):
         command.append(f"--LabApp.default_url=/lab/tree/{quote(str(start))}")
     if not browser:
         command.append("--no-browser")
@@ -258,11 +383,23 @@ def serve(
         typer.Option(help="Demand this token; or set FIVE_SUNDAYS_TOKEN."),
     ] = None,
     slots: Annotated[int, typer.Option(help="Texts that are written at once.")] = 32,
+    mine: Annotated[
+        bool, typer.Option("--mine", help="The GPT of your own passing answers.")
+    ] = False,
 ) -> None:
     """Serve models to programs, as OpenAI does, and a chat page."""
     from course.serve import run  # what it needs takes a second to import
 
-    run.run(model, chat=chat, host=host, port=port, int8=int8, token=token, slots=slots)
+    run.run(
+        model,
+        chat=chat,
+        host=host,
+        port=port,
+        int8=int8,
+        token=token,
+        slots=slots,
+        mine=mine,
+    )
 
 
 @app.command()
@@ -294,13 +431,14 @@ def export(
     command.run(out, where=model, form=form, kind=gguf_type, chat=chat)
 
 
-def _where_to_start(notebooks: dict[Path, Path]) -> Path | None:
-    """The first notebook with an exercise that is not passed yet."""
+def _where_to_start(
+    notebooks: dict[Path, Path], parts: list[progress.Part]
+) -> Path | None:
+    """The notebook with the exercise that comes next."""
     places = {path.stem.replace("-", "_"): place for path, place in notebooks.items()}
-    for chapter, exercises in chapters().items():
-        if chapter in places and len(answers.passed(chapter)) < len(exercises):
-            return places[chapter]
-    return None
+    there = [part for part in parts if part.chapter in places]
+    following = progress.next_part(there, progress.this_week(known=parts))
+    return None if following is None else places[following.chapter]
 
 
 def _table(outcomes: list[Outcome]) -> Table:

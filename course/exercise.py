@@ -22,9 +22,11 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import mine
-from course import answers
+from course import answers, checked
 from course.checks import find, of_chapter
 from course.judge import Finding, judge
+from course.progress import note_try
+from course.progress_card import Card, card
 from course.source import CannotStandAlone, is_empty, left_open, source_of, standalone
 from course.verdict import Verdict
 
@@ -38,6 +40,11 @@ opened: str | None = None
 
 hints_given: dict[str, int] = {}
 """How many hints to each exercise this session has shown."""
+
+# The card that `begin` has shown, and the exercises of its chapter that have no answer
+# which could be loaded.
+_card_handle: Any = None
+_unusable: set[str] = set()
 
 
 def exercise(answer: Answer) -> Answer:
@@ -62,14 +69,18 @@ def exercise(answer: Answer) -> Answer:
             finding = _with_open_line(finding, source)
             verdict = Verdict(spec, "not yet", finding, _stand_in(spec.name, own))
     verdicts[spec.name] = verdict
+    if verdict.status != "not started":
+        note_try(spec.name, verdict.status == "passed")
     _show(verdict)
+    _grow_card(verdict)
     return answer if verdict.status == "passed" else stand_in
 
 
 def begin(chapter: str) -> None:
-    """Open a chapter: say how far the reader is, and give every exercise a fallback.
+    """Open a chapter: show how far the reader is, and give every exercise a fallback.
 
-    Also binds `hint`, which the verdicts mention.
+    In a notebook that is a card, which grows when an exercise passes. Also binds
+    `hint`, which the verdicts mention.
 
     A cell with a syntax error never reaches `@exercise`; because its name is bound here
     already, the cells after it still run.
@@ -77,20 +88,18 @@ def begin(chapter: str) -> None:
     Raises:
         UnknownExercise: if there is no such chapter.
     """
-    global opened
+    global opened, _card_handle
     exercises = of_chapter(chapter)
     opened = chapter
     namespace = sys._getframe(1).f_globals
+    _unusable.clear()
     for spec in exercises:
-        namespace.setdefault(spec.name, mine.part(chapter, spec.name)[0])
+        part, own = mine.part(chapter, spec.name)
+        namespace.setdefault(spec.name, part)
+        if not own:
+            _unusable.add(spec.name)
     namespace.setdefault("hint", hint)
-    done = answers.passed(chapter)
-    todo = [spec for spec in exercises if spec.name not in done]
-    line = f"{len(done)} of {len(exercises)} exercises passed."
-    if todo:
-        minutes = sum(spec.minutes for spec in todo)
-        line += f"\nNext: {todo[0].name}. About {minutes} minutes of exercises to go."
-    print(line)
+    _card_handle = _show(card(chapter, _unusable))
 
 
 def hint(name: str) -> None:
@@ -136,6 +145,7 @@ def _keep(chapter: str, answer: Callable, source: str | None) -> str:
         given = {other: solution(chapter, other) for other in others}
         mine.load(chapter, name, text, given)
         path = answers.keep(chapter, name, text)
+        checked.passes(name)
     except CannotStandAlone as reason:
         return f"It cannot be kept for later chapters: {reason}."
     except OSError as error:
@@ -154,13 +164,25 @@ def _short(path: Any) -> str:
         return str(path)
 
 
-def _show(verdict: Verdict) -> None:
+def _show(shown: Verdict | Card) -> Any:
+    """Show a card; in a kernel it can be changed later, by what is returned."""
     try:
         from IPython import get_ipython
         from IPython.display import display
     except ImportError:
         get_ipython = None
-    if get_ipython is not None and get_ipython() is not None:
-        display(verdict)
-    else:
-        print(verdict)
+    shell = get_ipython() if get_ipython is not None else None
+    if shell is None:
+        print(shown)
+        return None
+    # A terminal would print the card once more for every change.
+    return display(shown, display_id=True if hasattr(shell, "kernel") else None)
+
+
+def _grow_card(verdict: Verdict) -> None:
+    """Bring the card of the first cell up to date, where the page can still change."""
+    if opened is None or _card_handle is None or verdict.status == "not started":
+        return
+    if verdict.status == "passed":
+        _unusable.discard(verdict.exercise.name)
+    _card_handle.update(card(opened, _unusable))

@@ -38,6 +38,7 @@ from course import answers
 from course.files import remove_unfinished, write_atomically
 from course.merge import Merged, merge, text
 from course.notebooks import ROOT, chapters, exercise_of, read
+from course.weeks import weeks
 
 CURRENT_FORMAT = f"{nbformat.v4.nbformat}.{nbformat.v4.nbformat_minor}"
 
@@ -108,6 +109,26 @@ def update(
     except OSError as error:
         raise WorkbookError(_cannot_write(folder, error)) from error
     return {path: place.relative_to(folder) for path, place in places.items()}
+
+
+def make_notes(folder: Path) -> None:
+    """Make the folder for the group's own notes, once; it is never touched again.
+
+    Raises:
+        WorkbookError: if it cannot be made.
+    """
+    notes = folder / "notes"
+    if os.path.lexists(notes):
+        return
+    text = Path(__file__).with_name("notes-readme.md").read_text("utf-8")
+    text += "".join(f"- `sunday-{w.number}.md`: {w.title}\n" for w in weeks())
+    try:
+        write_atomically(notes / "README.md", text)
+    except OSError as error:
+        raise WorkbookError(
+            f"The folder {notes} for your group's notes cannot be made: "
+            f"{error.strerror}. Make it yourself, or run this again."
+        ) from error
 
 
 def for_the_reader(notebook: NotebookNode, folder: Path) -> NotebookNode:

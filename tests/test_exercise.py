@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
+import nbformat
 import pytest
 import torch
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
+from nbclient import NotebookClient
 
 import solutions.language_models as reference
-from course import answers
+from course import answers, checked, progress
 from course.case import Exercise
 from course.checks import UnknownExercise
 from course.exercise import begin, exercise, hint, hints_given, verdicts
@@ -41,7 +43,7 @@ def notebook(monkeypatch, tmp_path):
     def run(cell: str) -> str:
         with capture_output() as captured:
             run.result = shell.run_cell(cell)
-        shown = "".join(str(output) for output in captured.outputs)
+        shown = "".join(o.data.get("text/plain", "") for o in captured.outputs)
         run.html = "".join(o.data.get("text/html", "") for o in captured.outputs)
         return captured.stdout + captured.stderr + shown
 
@@ -178,6 +180,74 @@ def test_begin_says_how_far_the_reader_is(notebook):
     assert notebook('begin("language_models")').startswith("0 of ")
     notebook(RIGHT)
     assert notebook('begin("language_models")').startswith("1 of ")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text.partition("\n")[2],
+        lambda text: text + "syntax error\n",
+        lambda text: text + "1 / 0\n",
+    ],
+    ids=["no first line", "no Python", "does not load"],
+)
+@pytest.mark.filterwarnings("ignore:Your answer to")
+def test_begin_does_not_count_an_answer_that_is_damaged(notebook, damage):
+    notebook(RIGHT)
+    path = answers.find("language_models", NAME).path
+    path.write_text(damage(path.read_text()))
+    assert "0 of 6 exercises passed." in notebook('begin("language_models")')
+    assert f"Your answer to {NAME} is kept" in notebook('begin("language_models")')
+    notebook(RIGHT)
+    assert "1 of 6 exercises passed." in notebook('begin("language_models")')
+
+
+def tries() -> list[tuple[str, int]]:
+    return [(p.exercise.name, p.tries) for p in progress.parts() if p.tries]
+
+
+def test_every_run_of_a_written_answer_is_a_try_and_a_stub_is_none(notebook):
+    notebook(STUB)
+    assert tries() == []
+    notebook(WRONG)
+    notebook(WRONG)
+    assert tries() == [(NAME, 2)]
+    notebook(RIGHT)
+    notebook(WRONG)
+    assert tries() == [(NAME, 3)]
+
+
+def test_an_answer_that_passes_again_counts_again(notebook):
+    notebook(RIGHT)
+    checked.record("language_models", [(NAME, False)])
+    assert "0 of 6 exercises passed." in notebook('begin("language_models")')
+    notebook(RIGHT)
+    assert "1 of 6 exercises passed." in notebook('begin("language_models")')
+
+
+def test_in_a_kernel_the_card_of_the_first_cell_grows(monkeypatch, tmp_path):
+    monkeypatch.setenv("FIVE_SUNDAYS_HOME", str(tmp_path))
+    cells = [
+        'from course.exercise import begin, exercise\nbegin("language_models")',
+        STUB,
+        WRONG,
+        RIGHT,
+    ]
+
+    def first_cell_after(number: int) -> str:
+        code = [nbformat.v4.new_code_cell(cell) for cell in cells[:number]]
+        notebook = nbformat.v4.new_notebook(cells=code)
+        NotebookClient(notebook, timeout=120).execute()
+        (output,) = notebook.cells[0].outputs
+        assert output.metadata == {}
+        return output.data["text/plain"] + output.data["text/html"]
+
+    untouched = first_cell_after(2)
+    assert untouched.startswith("0 of 6")
+    assert 'class="fs-tried"' not in untouched
+    grown = first_cell_after(4)
+    assert grown.startswith("1 of 6 exercises passed.\nNext: bigram_counts.")
+    assert grown.count('class="fs-passed"') == 1
 
 
 def test_an_unknown_name_says_which_may_be_meant():

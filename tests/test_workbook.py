@@ -20,7 +20,7 @@ from jupyterlab_server.config import ConfigManager
 from nbformat.sign import NotebookNotary
 from typer.testing import CliRunner
 
-from course import answers, cli, workbook
+from course import answers, cli, progress, workbook
 from course.checks import CHAPTERS, chapters
 from course.exercise import solution
 from course.notebooks import ROOT, exercise_name, read, solved
@@ -754,9 +754,10 @@ def test_lab_brings_the_workbook_up_to_date_and_opens_it(home, started):
     (command,) = started
     assert f"--notebook-dir={home}" in command
     assert "--no-browser" in command
-    # The second time there is nothing to say but where it is.
-    (line,) = run("lab").output.splitlines()
-    assert line.startswith(f"Your workbook is {home}.")
+    # The second time there is only to say what comes next, and where it is.
+    needs, far, where = run("lab").output.splitlines()
+    assert f"{needs}\n{far}" == progress.two_lines()
+    assert where.startswith(f"Your workbook is {home}.")
     assert "--no-browser" not in started[1]
 
 
@@ -776,6 +777,69 @@ def test_lab_opens_the_first_chapter_that_is_not_done(home, started):
             answers.keep(chapter, exercise.name, "")
     run("lab")
     assert "default_url" not in " ".join(started[-1])
+
+
+def test_lab_opens_what_the_next_sunday_of_the_plan_needs(home, started):
+    run("plan", "--start", "2025-03-02", "--out", str(home))  # over: the fifth is last
+    run("lab")
+    name = "week5/local-deployment.ipynb"
+    assert f"--LabApp.default_url=/lab/tree/{name}" in started[-1]
+
+
+def test_lab_checks_kept_answers_again_and_opens_the_one_that_does_not_pass(
+    home, started
+):
+    for exercise in chapters()["language_models"]:
+        text = f"def {exercise.name}(*args): return None\n"
+        answers.keep("language_models", exercise.name, text)
+    lines = run("lab").output.splitlines()
+    again = [line for line in lines if "no longer passes" in line]
+    assert len(again) == len(chapters()["language_models"])
+    assert f"You have passed 0 of {TOTAL} exercises." in lines[-2]
+    assert "/lab/tree/week1/language-models.ipynb" in " ".join(started[-1])
+    assert len(run("lab").output.splitlines()) == 3
+
+
+def test_lab_goes_on_with_a_broken_plan_and_says_so_in_one_line(home, started):
+    (home / "plan.toml").write_text("days = 5")
+    run("lab")
+    needs, _, problem, where = run("lab").output.splitlines()
+    assert needs.startswith("Sunday 1 needs")
+    assert "plan.toml cannot be read" in problem
+    assert where.startswith("Your workbook is")
+    assert len(started) == 2
+
+
+def test_lab_makes_a_folder_for_the_groups_notes_and_never_touches_it_again(
+    home, started
+):
+    run("lab")
+    readme = home / "notes" / "README.md"
+    text = readme.read_text()
+    assert "- `sunday-3.md`: many heads, steady numbers\n" in text
+    assert text.count("- `sunday-") == 5
+    readme.write_text("ours")
+    run("lab")
+    assert readme.read_text() == "ours"
+    readme.unlink()
+    run("lab")
+    assert list(readme.parent.iterdir()) == []
+
+
+def test_a_file_of_that_name_stays_and_a_folder_that_cannot_be_made_is_one_line(
+    home, started, monkeypatch
+):
+    (home / "notes").write_text("mine")
+    assert run("lab").exit_code == 0
+    assert (home / "notes").read_text() == "mine"
+    (home / "notes").unlink()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(workbook, "write_atomically", full)
+    with pytest.raises(WorkbookError, match="notes cannot be made: No space"):
+        workbook.make_notes(home)
 
 
 def test_a_relative_folder_is_the_same_one_for_the_kernels(
