@@ -49,11 +49,11 @@ def share(path: Path | None, name: str | None) -> None:
     if name is None and not progress.name_is_known() and sys.stdin.isatty():
         name = input("Your name on the board? Empty for none: ")
     target, shared = progress.share(path, name)
-    who = f"your name, {shared.name}" if shared.name else "no name"
+    who = f"but your name: {shared.name}" if shared.name else "and no name."
     print(
         f"Written: {target}\n"
         f"It says which {len(shared.passed)} exercises passed, on which day, and how "
-        f"many tries each took. It holds no answer, and {who}."
+        f"many tries each took. It holds no answer, {who}"
     )
 
 

@@ -21,7 +21,7 @@ import warnings
 from types import ModuleType
 from typing import Any
 
-from course import answers
+from course import answers, checked
 from course.checks import CHAPTERS, of_chapter
 from course.source import namespace_of
 
@@ -100,10 +100,15 @@ def part(chapter: str, name: str) -> tuple[Any, bool]:
 
 
 def _own(chapter: str, name: str, given: dict[str, Any]) -> Any | None:
-    """The reader's kept answer, or None; one that cannot be used gives a warning."""
+    """The reader's kept answer, or None; one that cannot be used gives a warning.
+
+    One that no longer passes, since the course changed its check, is not used.
+    """
     try:
         kept = answers.find(chapter, name)
-        return None if kept is None else load(chapter, name, kept.source, given)
+        if kept is None or checked.fails(name, kept):
+            return None
+        return load(chapter, name, kept.source, given)
     except Exception as error:
         warnings.warn(
             f"Your answer to `{name}` could not be used ({type(error).__name__}: "

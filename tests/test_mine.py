@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import mine
-from course import answers
+from course import answers, checked
 from course.checks import chapters
 from course.exercise import solution
 from course.recheck import recheck
@@ -57,6 +57,16 @@ def test_a_kept_answer_takes_its_place(fresh):
     assert [name for name, own in mine.parts(CHAPTER).items() if own] == [NAME]
     module.bigram_probabilities(torch.ones(2, 2))
     assert module.bigram_probabilities.calls == 1
+
+
+def test_an_answer_that_no_longer_passes_is_not_used_until_it_does(fresh):
+    answers.keep(CHAPTER, NAME, MARKED)
+    checked.record(CHAPTER, [(NAME, False)])
+    fresh()
+    assert not any(mine.parts(CHAPTER).values())
+    checked.passes(NAME)
+    fresh()
+    assert mine.parts(CHAPTER)[NAME]
 
 
 def test_the_rest_of_the_chapter_calls_the_readers_part(fresh):

@@ -731,6 +731,12 @@ def test_the_own_plan_goes_into_the_folder_of_the_group(home, tmp_path):
     run("--out", str(tmp_path / "group"))
     assert load(tmp_path / "group") == load()
     assert uids(tmp_path / "group") == uids(home)
+    # From then on the folder goes by its own.
+    run("--at", "10:00", "--out", str(tmp_path / "group"))
+    run("--minutes", "90", "--out", str(tmp_path / "group"))
+    plan = load(tmp_path / "group")
+    assert (plan.begins, plan.minutes) == (time(10), 90)
+    assert (load().begins, load().minutes) == (time(14), 120)
 
 
 def test_a_broken_plan_is_only_replaced_by_a_new_first_date(home):

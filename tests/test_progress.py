@@ -392,7 +392,7 @@ def test_in_a_folder_the_file_has_the_members_id_which_stays(home, tmp_path):
 
 
 def test_a_name_that_was_given_is_remembered_and_can_be_taken_back(home):
-    assert "your name, Ada Ü" in run("--share", "--name", " Ada\n\tÜ ").output
+    assert "but your name: Ada Ü" in run("--share", "--name", " Ada\n\tÜ ").output
     assert member.read(home / "progress.toml").name == "Ada Ü"
     run("--share")
     assert member.read(home / "progress.toml").name == "Ada Ü"

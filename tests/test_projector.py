@@ -617,7 +617,8 @@ def test_without_scripts_the_page_is_as_it_was(browser, address):
 
 def test_the_view_works_from_a_file_without_any_server(browser, book):
     url = (book / "chapters/week1/session.html").as_uri()
-    with projected(browser, f"{url}#projector?screen=23") as tab:
+    with projected(browser, f"{url}#projector") as tab:
+        go(tab, "If someone asks: cross-entropy, entropy, KL divergence?")
         press(tab, "a")
         formulas = stage(tab).locator("mjx-container")
         assert formulas.count() >= 5
