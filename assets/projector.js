@@ -255,7 +255,8 @@
       stage, keys,
       element("div", { className: "fs-bar" }, passed,
         element("div", { className: "fs-steps" }, back, next, list, answer),
-        element("div", { className: "fs-clock" }, left, start, reset, whose),
+        element("div", { className: "fs-clock" },
+          element("div", {}, left, whose), start, reset),
         element("div", { className: "fs-steps" }, full, help, close)));
     dialog.setAttribute("aria-label", `Projector view of ${heading(article)}`);
     dialog.setAttribute("aria-modal", "true");
