@@ -101,6 +101,8 @@ def execute(path: Path) -> None:
             resources={"metadata": {"path": str(path.parent)}},
             record_timing=False,
             store_widget_state=False,
+            # A kernel that this process alone reaches warns of its own connection.
+            extra_arguments=["--log-level=ERROR"],
         ).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
