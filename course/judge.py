@@ -10,6 +10,7 @@ import random
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -66,6 +67,7 @@ def _judge_case(case: Case, answer: Callable) -> Finding | None:
     with contextlib.redirect_stdout(printed):
         finding = _on_device(case, answer, None)
         if finding is None and case.any_device:
+            _wake_meta()
             finding = _on_device(case, answer, "meta")
             if finding is None and torch.cuda.is_available():
                 finding = _on_device(case, answer, "cuda")
@@ -75,6 +77,15 @@ def _judge_case(case: Case, answer: Callable) -> Finding | None:
     return replace(
         finding, inputs=_inputs(case, answer), printed="\n".join(lines) or None
     )
+
+
+@cache
+def _wake_meta() -> None:
+    """Let torch import what the meta device needs: that is not the answer's time.
+
+    They are hundreds of modules, at the first arithmetic there.
+    """
+    _ = torch.zeros(1, device="meta") / 2
 
 
 def _on_device(case: Case, answer: Callable, device: str | None) -> Finding | None:

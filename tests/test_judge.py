@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -183,6 +185,34 @@ def test_a_result_left_on_the_cpu_is_named():
 def test_code_that_needs_values_is_not_blamed_for_the_device():
     case = Case("scaled", args=(X,), expected=lambda x: x * 4.25, any_device=True)
     assert check(lambda x: x * x.sum().item(), case) is None
+
+
+FIRST_TIME = """
+import sys
+import torch
+from course.case import Case, Exercise
+from course.judge import judge
+
+def halved(x):
+    before = set(sys.modules)
+    half = x / 2
+    if x.device.type == "meta":
+        sys.stderr.write(f"{len(set(sys.modules) - before)} new")
+    return half
+
+x = torch.ones(3)
+case = Case("halves", args=(x,), expected=torch.full((3,), 0.5), any_device=True)
+part = Exercise("part", 1, 5, ("a", "b", "c"), lambda: iter([case]))
+assert judge(part, halved) is None
+"""
+
+
+def test_what_torch_imports_for_a_device_is_not_the_answers_time():
+    """In a new process: here it has long been imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_TIME], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == "0 new"
 
 
 def test_what_the_answer_prints_is_shown_only_when_it_fails(capsys):
