@@ -216,7 +216,8 @@ def text_of(plan: Plan) -> str:
         for day, week in zip(plan.days, weeks(), strict=True)
     )
     return f"""# When the study group meets. You may edit this by hand. After that, run
-# `sundays plan` without options: it writes plan.html and plan.ics again.
+# `sundays plan --out FOLDER` with this file's folder: it writes plan.html and plan.ics
+# again. In your workbook, leave --out away.
 
 days = [
 {days}]

@@ -316,7 +316,7 @@ class _Weights(Mapping[str, Tensor]):
     """The weights in a safetensors file, each read when it is asked for.
 
     `safe_open` checks the file; but what it hands out stays in memory as long as the
-    file is open, and beside the model there would be room for all weights again.
+    file is open: beside the model, all weights would take their room a second time.
 
     Source: the format, on the page of safetensors.
     """

@@ -131,8 +131,8 @@ def training_step(
     long. Afterwards no gradient is left behind.
 
     Args:
-        loss: maps the model and a part to its mean loss; None: `next_token_loss`. A
-            compiled one is faster.
+        loss: maps the model and a part to its mean loss; None: `next_token_loss`. On
+            a GPU a compiled one is faster.
 
     Raises:
         ValueError: if nothing is asked.
@@ -365,7 +365,8 @@ def pretrain(
 
     Args:
         draw: gives the batch of a step, in parts (B, T + 1).
-        learn: takes the step; None: `training_step`.
+        learn: takes the step, called as `training_step` is, with the model, the parts,
+            the optimizers and the clip; None: `training_step`.
 
     Raises:
         FloatingPointError: if the loss is no number any more, see `training_step`.
