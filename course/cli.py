@@ -121,7 +121,7 @@ def plan(
 ) -> None:
     """Plan the five dates: as a page, and for calendar programs.
 
-    What you leave out stays as it is in your plan.
+    What you leave out stays as it is in your plan; a new --start makes the dates anew.
     """
     from course import plan_command  # what it needs takes time to import
 

@@ -146,7 +146,9 @@ def _table(path: Path) -> dict[str, Any]:
         raise MemberError("it is no text in UTF-8; write it again") from None
     except (ValueError, RecursionError) as problem:  # a number of 5,000 digits, [[[[...
         why = _line(str(problem)) if isinstance(problem, ValueError) else "too deep"
-        raise MemberError(f"it is no TOML: {why}; mend it, or write it again") from None
+        raise MemberError(
+            f"it is no TOML: {why}; share it again with `sundays progress --share`"
+        ) from None
 
 
 def _the(table: dict[str, Any], key: str, kind: type, expected: str) -> Any:

@@ -80,6 +80,10 @@ class Plan:
                 return number
         return SUNDAYS
 
+    def over(self, now: datetime) -> bool:
+        """Whether the last meeting has ended; `now` knows its time zone."""
+        return now >= self.ends()[-1]
+
     def skipped(self) -> list[date]:
         """The weeks between the meetings in which the group does not meet."""
         return [
@@ -147,7 +151,7 @@ def load(folder: Path | None = None) -> Plan | None:
         problem = str(error)
     raise PlanError(
         f"The plan {path} cannot be read: {problem}. "
-        "Mend it, or write a new plan with `sundays plan --start DATE`"
+        f"Mend it, or write a new one: `sundays plan --start DATE --out {path.parent}`"
     )
 
 

@@ -29,7 +29,8 @@ def run(
     """Write the plan; returns what there is to say about it.
 
     What is not given stays as it is in the folder's plan, or else in the reader's own.
-    Where there is neither, it is as in the original plan.
+    Where there is neither, it is as in the original plan. A new first date makes all
+    dates anew.
 
     Raises:
         PlanError: if something given is wrong, or the plan that is there cannot be
@@ -55,6 +56,16 @@ def run(
         first = plans.make(start or plans.START).days[0]
     replaced = _write(plan, folder)
     lines = [*_dates(plan), plans.spoken(plan), *_remarks(plan)]
+    if start is None and known is None:
+        lines.append(
+            "These are the dates of the first group: give your own with --start."
+        )
+    elif known:
+        lines += [
+            f"No longer skipped: {day}. You do not meet then? Give --skip {day} again."
+            for day in known.skipped()
+            if day in plan.days
+        ]
     possible = {
         str(first + WEEK * n) for n in range((plan.days[-1] - first) // WEEK + 1)
     }

@@ -204,11 +204,14 @@ def this_week(now: datetime | None = None, known: list[Part] | None = None) -> W
 
 
 def planned_week(now: datetime | None = None) -> Week | None:
-    """The week that the group's plan says; None without a plan that can be read."""
-    found = _plan()
-    if not isinstance(found, Plan):
+    """The week that the group's plan says.
+
+    None without a plan that can be read, and after its last Sunday.
+    """
+    found, now = _plan(), now or datetime.now(UTC)
+    if not isinstance(found, Plan) or found.over(now):
         return None
-    return weeks()[found.sunday(now or datetime.now(UTC)) - 1]
+    return weeks()[found.sunday(now) - 1]
 
 
 def plan_problem() -> str:

@@ -49,7 +49,9 @@ def share(path: Path | None, name: str | None) -> None:
     if name is None and not progress.name_is_known() and sys.stdin.isatty():
         name = input("Your name on the board? Empty for none: ")
     target, shared = progress.share(path, name)
-    who = f"but your name: {shared.name}" if shared.name else "and no name."
+    who = f"and no name: the board calls you member {shared.id[:4]}."
+    if shared.name:
+        who = f"but your name: {shared.name}"
     print(
         f"Written: {target}\n"
         f"It says which {len(shared.passed)} exercises passed, on which day, and how "

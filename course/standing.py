@@ -86,10 +86,10 @@ def state(member: Member, exercise: str) -> State:
 def week_of_group(group: Group, planned: plan.Plan | None, now: datetime) -> Week:
     """The week that the group is at.
 
-    By the plan it is that of the next Sunday. Without one it is the first week that
-    fewer than half of the members are done with, or the last.
+    By the plan it is that of the next Sunday. Without one, or after its last Sunday, it
+    is the first week that fewer than half of the members are done with, or the last.
     """
-    if planned is not None:
+    if planned is not None and not planned.over(now):
         return weeks()[planned.sunday(now) - 1]
     for week in weeks():
         names = [exercise.name for _, exercise in exercises(week.chapters)]
@@ -149,15 +149,18 @@ def first_words(tallies: Sequence[Tally]) -> tuple[str, str]:
             "Nobody has begun this Sunday's exercises. Do the first one together; it "
             f"takes about {easy.minutes} minutes."
         )
+    if someone := next((one for one in tallies if one.tried), None):
+        return someone.exercise.name, (
+            "No two of you are stuck at the same exercise. This is the first one where "
+            "somebody is."
+        )
     several = [one for one in tallies if one.begun >= 2]
     long = max(several, key=lambda one: one.runs, default=None)
     if long and long.runs >= 3:
         return long.exercise.name, (
-            f"Nowhere are two of you stuck. This one took the most: {_runs(long)}."
+            f"Nobody is stuck. This one took the most: {_runs(long)}."
         )
-    return "", (
-        "Nowhere are two of you stuck. Let everybody show the answer they like most."
-    )
+    return "", "Nobody is stuck. Let everybody show the answer they like most."
 
 
 def reason(one: Tally) -> str:

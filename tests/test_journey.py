@@ -153,7 +153,7 @@ MEDIAN = "3 of 3 tried it, 1 passed; the median took {} so far."
 ONE, TWO = MEDIAN.format("1 run"), MEDIAN.format("2 runs")
 FIRST: dict[int, dict[str, str]] = {
     1: {"generate: ": "the median took 3 runs."},
-    2: {"": "Nowhere are two of you stuck."},
+    2: {"": "No two of you are stuck"},
     3: {"MultiHeadAttention: ": TWO, "Then swap_norms: ": ONE},
     4: {"Block: ": TWO, "Then FeedForward: ": ONE},
     5: {"StopAt: ": ONE},

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from course import cli, look, plan_calendar, plan_page, preparation
+from course import cli, look, plan_calendar, plan_command, plan_page, preparation
 from course import plan as plans
 from course.case import Exercise
 from course.checks import find
@@ -210,8 +210,8 @@ def test_it_can_be_edited_in_many_ways(home):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("2026-12-13", "2026-02-30", "Invalid date or datetime (at line 6"),
-        ("2026-12-13", "2026-13-12", "(at line 6"),
+        ("2026-12-13", "2026-02-30", "Invalid date or datetime (at line 7"),
+        ("2026-12-13", "2026-13-12", "(at line 7"),
         ("2026-12-13", '"13 December"', "'13 December' is no date"),
         ("2026-12-13", "2026-12-13T14:00:00", "2026-12-13 14:00:00 is no date"),
         ("2026-12-13", "5", "5 is no date"),
@@ -795,3 +795,21 @@ def test_what_the_book_shows_of_the_command_is_what_it_prints(monkeypatch, tmp_p
     assert examples
     for options, output in examples:
         assert run(*options.split()).output == output
+
+
+def test_a_plan_is_over_when_its_last_meeting_has_ended():
+    before, end = utc("2025-03-30T06:59:59", "2025-03-30T07:00")  # 16:00 in Seoul
+    assert not make().over(before)
+    assert make().over(end)
+
+
+def test_the_first_groups_dates_are_told_as_such_and_a_date_no_longer_skipped(tmp_path):
+    folder = tmp_path / "group"
+    folder.mkdir()
+    said = plan_command.run(out=folder)
+    assert "These are the dates of the first group" in said
+    said = plan_command.run(start="2026-12-06", skip=["2026-12-27"], out=folder)
+    assert "first group" not in said
+    assert "No longer skipped" not in said
+    said = plan_command.run(start="2026-12-13", out=folder)
+    assert "No longer skipped: 2026-12-27. You do not meet then?" in said

@@ -242,7 +242,7 @@ def test_a_bonus_of_an_earlier_week_does_not_hold_the_group_back(monkeypatch):
         ("2026-11-01T00:00", 1),
         ("2026-12-06T06:59", 1),  # 15:59 in Seoul, nine hours ahead: still meeting
         ("2026-12-06T07:01", 2),
-        ("2027-06-01T00:00", 5),
+        ("2027-06-01T00:00", 1),  # all are over: the first with something to do
     ],
 )
 def test_with_a_plan_it_is_the_next_sunday_or_the_one_in_progress(home, utc, number):
