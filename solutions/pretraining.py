@@ -365,7 +365,7 @@ def pretrain(
 
     Args:
         draw: gives the batch of a step, in parts (B, T + 1).
-        learn: takes the step; it is called as `training_step` is, which stands for None.
+        learn: takes the step; called as `training_step`, which stands for None.
 
     Raises:
         FloatingPointError: if the loss is no number any more, see `training_step`.
